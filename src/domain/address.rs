@@ -1,0 +1,1 @@
+//! URLs and addresses that may be delivered to.

@@ -1,0 +1,111 @@
+//! One HTTP request made for a delivery, and what came of it.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a response body that an attempt keeps.
+pub const RESPONSE_BODY_KEPT_BYTES: usize = 16 * 1024;
+/// Bytes of a response body that are read at most; the rest is left unread.
+pub const RESPONSE_BODY_READ_BYTES: usize = 64 * 1024;
+
+/// What came of one attempt. A failing endpoint is data, not an error of ours.
+///
+/// Every variant but `Response` says in `detail` what happened, in words fit
+/// for the endpoint's owner (no address of ours, no secret).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The endpoint answered with a status line. The body may be cut short:
+    /// the status decides, whatever happens after it.
+    Response { status: u16 },
+    /// The attempt's deadline passed before a status line was read.
+    TimedOut { detail: String },
+    /// The host's name has no address, or the resolver failed.
+    DnsFailed { detail: String },
+    /// Nobody listens there, or the network cannot reach it.
+    Refused { detail: String },
+    /// The connection broke before a status line was read.
+    Reset { detail: String },
+    /// The TLS handshake failed: certificate, name, version, cipher.
+    TlsFailed { detail: String },
+    /// The address may not be dialled (`domain::address`); nothing was sent.
+    BlockedAddress { detail: String },
+    /// The answer is not HTTP, or breaks its limits (headers too large, too many).
+    Protocol { detail: String },
+}
+
+impl Outcome {
+    /// The HTTP status, or 0 when there was no HTTP answer.
+    #[must_use]
+    pub fn status_code(&self) -> u16 {
+        match self {
+            Self::Response { status } => *status,
+            _ => 0,
+        }
+    }
+
+    /// The closed list of names that the API and the dashboard use.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Response { .. } => "response",
+            Self::TimedOut { .. } => "timedOut",
+            Self::DnsFailed { .. } => "dnsFailed",
+            Self::Refused { .. } => "refused",
+            Self::Reset { .. } => "reset",
+            Self::TlsFailed { .. } => "tlsFailed",
+            Self::BlockedAddress { .. } => "blockedAddress",
+            Self::Protocol { .. } => "protocol",
+        }
+    }
+
+    /// What went wrong, in words; `None` when the endpoint answered.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Response { .. } => None,
+            Self::TimedOut { detail }
+            | Self::DnsFailed { detail }
+            | Self::Refused { detail }
+            | Self::Reset { detail }
+            | Self::TlsFailed { detail }
+            | Self::BlockedAddress { detail }
+            | Self::Protocol { detail } => Some(detail),
+        }
+    }
+}
+
+/// Where the time of an attempt went, in microseconds.
+///
+/// `dns_us`, `connect_us` and `tls_us` are zero when a pooled connection was
+/// used. `first_byte_us` runs from the start of the attempt to the status line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    pub dns_us: u32,
+    pub connect_us: u32,
+    pub tls_us: u32,
+    pub first_byte_us: u32,
+    pub total_us: u32,
+}
+
+/// The part of a response that is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedResponse {
+    /// Header names and values as they came, in order, repeats included.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The first [`RESPONSE_BODY_KEPT_BYTES`] of the body.
+    pub body: Vec<u8>,
+    /// Whether the body went on after `body`, or broke off.
+    pub truncated: bool,
+}
+
+/// Everything that one HTTP request gave back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    pub outcome: Outcome,
+    /// `None` unless `outcome` is a response.
+    pub response: Option<CapturedResponse>,
+    pub timing: Timing,
+    /// The address that was dialled, `None` when none was.
+    pub peer: Option<SocketAddr>,
+}

@@ -1,0 +1,3 @@
+pub mod clock;
+pub mod entropy;
+pub mod transport;

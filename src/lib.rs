@@ -1,0 +1,9 @@
+//! Hookpost: sends, retries, receives, shows and replays webhooks, with its database inside.
+//!
+//! The layers and the way an event takes through them are in `ARCHITECTURE.md`.
+
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod engine;
+pub mod http;
