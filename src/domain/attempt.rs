@@ -4,6 +4,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::delivery::{Trigger, Verdict};
+use super::ids::{ApplicationKey, AttemptKey, EndpointKey, MessageKey};
+use super::signing::SignedParts;
+use super::time::Timestamp;
+
 /// Bytes of a response body that an attempt keeps.
 pub const RESPONSE_BODY_KEPT_BYTES: usize = 16 * 1024;
 /// Bytes of a response body that are read at most; the rest is left unread.
@@ -108,4 +113,59 @@ pub struct Exchange {
     pub timing: Timing,
     /// The address that was dialled, `None` when none was.
     pub peer: Option<SocketAddr>,
+}
+
+/// What was sent, as far as the log keeps it. The whole list of headers is
+/// computed from this: see [`SentRequest::headers`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentRequest {
+    pub url: String,
+    pub content_type: String,
+    pub signed: SignedParts,
+    /// Custom headers, the values of secret ones masked.
+    pub custom: Vec<(String, String)>,
+}
+
+/// What we call ourselves. The number is that of the layout of requests: the
+/// log computes headers from it, so it changes only with them.
+pub const USER_AGENT: &str = "Hookpost/1";
+
+impl SentRequest {
+    /// Header names and values as sent, for a message with this id.
+    #[must_use]
+    pub fn headers(&self, message_id: &str) -> Vec<(String, String)> {
+        let own = [
+            ("content-type", self.content_type.clone()),
+            ("user-agent", USER_AGENT.to_owned()),
+        ];
+        own.into_iter()
+            .chain(self.signed.headers(message_id))
+            .map(|(name, value)| (name.to_owned(), value))
+            .chain(self.custom.iter().cloned())
+            .collect()
+    }
+}
+
+/// One attempt that is over, before it has a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAttempt {
+    pub application: ApplicationKey,
+    pub endpoint: EndpointKey,
+    pub message: MessageKey,
+    pub started: Timestamp,
+    pub trigger: Trigger,
+    pub verdict: Verdict,
+    pub request: SentRequest,
+    pub exchange: Exchange,
+}
+
+/// One attempt, as the log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub key: AttemptKey,
+    /// Counts from 1 within its delivery.
+    pub number: u32,
+    /// When the next one was to happen, as decided when this one was recorded.
+    pub next: Option<Timestamp>,
+    pub of: NewAttempt,
 }

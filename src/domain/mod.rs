@@ -1,7 +1,19 @@
 //! What the product knows, as plain data and pure decisions: no I/O, no clock, no randomness.
 
 pub mod address;
+pub mod api_key;
+pub mod application;
 pub mod attempt;
+pub mod breaker;
+pub mod delivery;
+pub mod endpoint;
+pub mod environment;
+pub mod fanout;
+pub mod ids;
+pub mod inbox;
+pub mod message;
+pub mod principal;
+pub mod retry;
 pub mod secret;
 pub mod signing;
 pub mod time;

@@ -1,3 +1,1 @@
-pub mod clock;
-pub mod entropy;
 pub mod transport;

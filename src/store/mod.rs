@@ -1,1 +1,74 @@
+//! The embedded store: the domain's nouns on disk, behind the domain's verbs.
+//!
+//! One file, one process. Reading is a short snapshot; writing is an operation
+//! handed to the one writer thread (`writer.rs`), which commits what is waiting
+//! together and answers afterwards. No type of redb leaves this module.
 
+mod accept;
+mod api_keys;
+mod applications;
+mod catalog;
+mod cipher;
+mod codec;
+mod endpoints;
+mod inboxes;
+mod open;
+mod reads;
+mod record;
+mod replay;
+mod retention;
+mod rows;
+mod sweep;
+mod tables;
+mod writer;
+
+use std::sync::Arc;
+
+pub use accept::Accepted;
+pub use catalog::{ApplicationEntry, Catalog};
+pub use open::{Durability, MasterKey, OpenError, StoreOptions};
+pub use reads::{AttemptFilter, DueRow, MessagePage, OutcomeFilter, StoreFigures};
+pub use record::Recorded;
+pub use retention::{Retention, Retired};
+pub use rows::{CounterV1 as Counter, TotalsV1 as Totals};
+pub use writer::{Change, Idempotent, Refusal, StoredAnswer, WriteError, Written};
+
+use crate::domain::ids::Ids;
+
+/// Why the store could not do what it was asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// More is waiting to be written than the queue holds.
+    #[error("the store has more to write than it can take now")]
+    Busy,
+    /// The disk failed, or the store is being reopened after a failure. What
+    /// became of a write is unknown.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// A row says that a later version wrote it.
+    #[error("the store was written by a newer Hookpost")]
+    Newer,
+    /// A row that cannot be read.
+    #[error("the store is damaged: {0}")]
+    Corrupt(&'static str),
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<open::Inner>,
+}
+
+impl Store {
+    /// Turns keys into ids and back.
+    #[must_use]
+    pub fn ids(&self) -> &Ids {
+        &self.inner.ids
+    }
+
+    /// Endpoints and API keys in memory.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+}

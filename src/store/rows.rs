@@ -1,0 +1,522 @@
+//! What the values of the tables hold. A struct here is frozen once released:
+//! a change of shape is a new struct with the next version, and a conversion.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use super::codec::Row;
+use crate::domain::api_key::ApiKey;
+use crate::domain::application::Application;
+use crate::domain::attempt::{Attempt, CapturedResponse, Exchange, NewAttempt, Outcome, SentRequest, Timing};
+use crate::domain::delivery::{AttemptMark, Delivery, DeliveryState, Trigger, Verdict};
+use crate::domain::endpoint::{
+    CustomHeader, Disabled, DisabledReason, Endpoint, EndpointState, SuccessRule,
+};
+use crate::domain::fanout::EventFilter;
+use crate::domain::ids::{
+    ApiKeyKey, ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, MessageKey, ReceivedKey,
+};
+use crate::domain::inbox::{Inbox, Received};
+use crate::domain::message::{JSON, Message, Origin};
+use crate::domain::secret::Secret;
+use crate::domain::signing::{Scheme, SigningSecret};
+use crate::domain::time::Timestamp;
+
+macro_rules! row {
+    ($name:ident, $version:literal) => {
+        impl Row for $name {
+            const VERSION: u8 = $version;
+        }
+    };
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct EnvironmentV1 {
+    pub name: String,
+}
+row!(EnvironmentV1, 1);
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ApiKeyV1 {
+    environment: EnvironmentKey,
+    application: Option<ApplicationKey>,
+    name: String,
+    shown: String,
+    hash: [u8; 32],
+    created: Timestamp,
+}
+row!(ApiKeyV1, 1);
+
+impl From<&ApiKey> for ApiKeyV1 {
+    fn from(key: &ApiKey) -> Self {
+        Self {
+            environment: key.environment,
+            application: key.application,
+            name: key.name.clone(),
+            shown: key.shown.clone(),
+            hash: key.hash,
+            created: key.created,
+        }
+    }
+}
+
+impl ApiKeyV1 {
+    pub(super) fn into_domain(self, key: ApiKeyKey) -> ApiKey {
+        ApiKey {
+            key,
+            environment: self.environment,
+            application: self.application,
+            name: self.name,
+            shown: self.shown,
+            hash: self.hash,
+            created: self.created,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ApplicationV1 {
+    environment: EnvironmentKey,
+    name: String,
+    uid: Option<String>,
+    updated: Timestamp,
+    created: Timestamp,
+}
+row!(ApplicationV1, 1);
+
+impl From<&Application> for ApplicationV1 {
+    fn from(application: &Application) -> Self {
+        Self {
+            environment: application.environment,
+            name: application.name.clone(),
+            uid: application.uid.clone(),
+            updated: application.updated,
+            created: application.created,
+        }
+    }
+}
+
+impl ApplicationV1 {
+    pub(super) fn into_domain(self, key: ApplicationKey) -> Application {
+        Application {
+            key,
+            environment: self.environment,
+            name: self.name,
+            uid: self.uid,
+            created: self.created,
+            updated: self.updated,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct EndpointV1 {
+    environment: EnvironmentKey,
+    application: ApplicationKey,
+    name: String,
+    uid: Option<String>,
+    description: String,
+    url: String,
+    enabled: bool,
+    paused: bool,
+    event_types: Vec<String>,
+    channels: Vec<String>,
+    signatures: Vec<Scheme>,
+    retry_schedule_ms: Option<Vec<u64>>,
+    timeout_ms: Option<u64>,
+    rate_limit: Option<u32>,
+    success_status: Option<u16>,
+    success_body: Option<String>,
+    success_content_type: Option<String>,
+    metadata: BTreeMap<String, String>,
+    created: Timestamp,
+    updated: Timestamp,
+    deleted: Option<Timestamp>,
+    /// [`EndpointSecretsV1`], encrypted.
+    pub(super) sealed: Vec<u8>,
+}
+row!(EndpointV1, 1);
+
+/// The part of an endpoint that is encrypted: signing secrets and headers.
+#[derive(Serialize, Deserialize)]
+pub(super) struct EndpointSecretsV1 {
+    secrets: Vec<String>,
+    headers: Vec<(String, String)>,
+}
+row!(EndpointSecretsV1, 1);
+
+impl From<&Endpoint> for EndpointSecretsV1 {
+    fn from(endpoint: &Endpoint) -> Self {
+        let header = |header: &CustomHeader| (header.name.clone(), header.value.expose().to_owned());
+        Self {
+            secrets: endpoint.secrets.iter().map(|secret| secret.text().expose().to_owned()).collect(),
+            headers: endpoint.headers.iter().map(header).collect(),
+        }
+    }
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl EndpointV1 {
+    pub(super) fn new(endpoint: &Endpoint, sealed: Vec<u8>) -> Self {
+        Self {
+            environment: endpoint.environment,
+            application: endpoint.application,
+            name: endpoint.name.clone(),
+            uid: endpoint.uid.clone(),
+            description: endpoint.description.clone(),
+            url: endpoint.url.clone(),
+            enabled: endpoint.enabled,
+            paused: endpoint.paused,
+            event_types: endpoint.event_types.iter().map(|filter| filter.as_str().to_owned()).collect(),
+            channels: endpoint.channels.clone(),
+            signatures: endpoint.signatures.clone(),
+            retry_schedule_ms: endpoint.retry_schedule.as_ref().map(|waits| waits.iter().copied().map(millis).collect()),
+            timeout_ms: endpoint.timeout.map(millis),
+            rate_limit: endpoint.rate_limit,
+            success_status: endpoint.success.status,
+            success_body: endpoint.success.body.clone(),
+            success_content_type: endpoint.success.content_type.clone(),
+            metadata: endpoint.metadata.clone(),
+            created: endpoint.created,
+            updated: endpoint.updated,
+            deleted: endpoint.deleted,
+            sealed,
+        }
+    }
+
+    pub(super) fn into_domain(self, key: EndpointKey, secrets: EndpointSecretsV1) -> Result<Endpoint, StoreError> {
+        const BAD_FILTER: StoreError = StoreError::Corrupt("an endpoint with an event type that is none");
+        const BAD_SECRET: StoreError = StoreError::Corrupt("an endpoint with a secret that is none");
+        let event_types = self.event_types.iter().map(|text| EventFilter::parse(text).map_err(|_| BAD_FILTER));
+        let signing = secrets.secrets.iter().map(|text| SigningSecret::parse(text).map_err(|_| BAD_SECRET));
+        let header = |(name, value)| CustomHeader { name, value: Secret::new(value) };
+        Ok(Endpoint {
+            key,
+            environment: self.environment,
+            application: self.application,
+            name: self.name,
+            uid: self.uid,
+            description: self.description,
+            url: self.url,
+            enabled: self.enabled,
+            paused: self.paused,
+            event_types: event_types.collect::<Result<_, _>>()?,
+            channels: self.channels,
+            headers: secrets.headers.into_iter().map(header).collect(),
+            secrets: signing.collect::<Result<_, _>>()?,
+            signatures: self.signatures,
+            retry_schedule: self
+                .retry_schedule_ms
+                .map(|waits| waits.into_iter().map(Duration::from_millis).collect()),
+            timeout: self.timeout_ms.map(Duration::from_millis),
+            rate_limit: self.rate_limit,
+            success: SuccessRule {
+                status: self.success_status,
+                body: self.success_body,
+                content_type: self.success_content_type,
+            },
+            metadata: self.metadata,
+            created: self.created,
+            updated: self.updated,
+            deleted: self.deleted,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct EndpointStateV1 {
+    /// When, and whether it was a 410 (else: it only failed).
+    disabled: Option<(Timestamp, bool)>,
+    failing_since: Option<Timestamp>,
+    failures: u32,
+}
+row!(EndpointStateV1, 1);
+
+impl From<&EndpointState> for EndpointStateV1 {
+    fn from(state: &EndpointState) -> Self {
+        Self {
+            disabled: state.disabled.map(|disabled| (disabled.at, disabled.reason == DisabledReason::Gone)),
+            failing_since: state.failing_since,
+            failures: state.failures,
+        }
+    }
+}
+
+impl From<EndpointStateV1> for EndpointState {
+    fn from(row: EndpointStateV1) -> Self {
+        let reason = |gone| if gone { DisabledReason::Gone } else { DisabledReason::Failing };
+        Self {
+            disabled: row.disabled.map(|(at, gone)| Disabled { at, reason: reason(gone) }),
+            failing_since: row.failing_since,
+            failures: row.failures,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct MessageV1 {
+    application: ApplicationKey,
+    event_type: String,
+    channels: Vec<String>,
+    uid: Option<String>,
+    /// `None`: JSON.
+    content_type: Option<String>,
+    /// Headers that came with it and go on with it.
+    headers: Vec<(String, Vec<u8>)>,
+    origin: Origin,
+}
+row!(MessageV1, 1);
+
+impl From<&Message> for MessageV1 {
+    fn from(message: &Message) -> Self {
+        Self {
+            application: message.application,
+            event_type: message.event_type.clone(),
+            channels: message.channels.clone(),
+            uid: message.uid.clone(),
+            content_type: (message.content_type != JSON).then(|| message.content_type.clone()),
+            headers: Vec::new(),
+            origin: message.origin,
+        }
+    }
+}
+
+impl MessageV1 {
+    pub(super) fn into_domain(self, key: MessageKey) -> Message {
+        Message {
+            key,
+            application: self.application,
+            event_type: self.event_type,
+            channels: self.channels,
+            uid: self.uid,
+            content_type: self.content_type.unwrap_or_else(|| JSON.to_owned()),
+            origin: self.origin,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct DeliveryV1 {
+    state: DeliveryState,
+    attempts: Vec<AttemptMark>,
+    attempt_count: u32,
+    retries_used: u16,
+    succeeded: bool,
+    created: Timestamp,
+}
+row!(DeliveryV1, 1);
+
+impl From<&Delivery> for DeliveryV1 {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            state: delivery.state,
+            attempts: delivery.attempts.clone(),
+            attempt_count: delivery.attempt_count,
+            retries_used: delivery.retries_used,
+            succeeded: delivery.succeeded,
+            created: delivery.created,
+        }
+    }
+}
+
+impl From<DeliveryV1> for Delivery {
+    fn from(row: DeliveryV1) -> Self {
+        Self {
+            state: row.state,
+            attempts: row.attempts,
+            attempt_count: row.attempt_count,
+            retries_used: row.retries_used,
+            succeeded: row.succeeded,
+            created: row.created,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct AttemptV1 {
+    application: ApplicationKey,
+    endpoint: EndpointKey,
+    message: MessageKey,
+    number: u32,
+    started: Timestamp,
+    trigger: Trigger,
+    verdict: Verdict,
+    request: SentRequest,
+    outcome: Outcome,
+    response: Option<CapturedResponse>,
+    timing: Timing,
+    peer: Option<SocketAddr>,
+    next: Option<Timestamp>,
+}
+row!(AttemptV1, 1);
+
+impl From<Attempt> for AttemptV1 {
+    fn from(attempt: Attempt) -> Self {
+        let NewAttempt { application, endpoint, message, started, trigger, verdict, request, exchange } = attempt.of;
+        let Exchange { outcome, response, timing, peer } = exchange;
+        Self {
+            application,
+            endpoint,
+            message,
+            number: attempt.number,
+            started,
+            trigger,
+            verdict,
+            request,
+            outcome,
+            response,
+            timing,
+            peer,
+            next: attempt.next,
+        }
+    }
+}
+
+impl AttemptV1 {
+    pub(super) fn into_domain(self, key: AttemptKey) -> Attempt {
+        Attempt {
+            key,
+            number: self.number,
+            next: self.next,
+            of: NewAttempt {
+                application: self.application,
+                endpoint: self.endpoint,
+                message: self.message,
+                started: self.started,
+                trigger: self.trigger,
+                verdict: self.verdict,
+                request: self.request,
+                exchange: Exchange {
+                    outcome: self.outcome,
+                    response: self.response,
+                    timing: self.timing,
+                    peer: self.peer,
+                },
+            },
+        }
+    }
+}
+
+/// The answer that an idempotency key repeats.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AnswerV1 {
+    pub status: u16,
+    pub body: Vec<u8>,
+    pub created: Timestamp,
+}
+row!(AnswerV1, 1);
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct InboxV1 {
+    environment: EnvironmentKey,
+    token: String,
+    name: String,
+    answer_status: u16,
+    created: Timestamp,
+}
+row!(InboxV1, 1);
+
+impl From<&Inbox> for InboxV1 {
+    fn from(inbox: &Inbox) -> Self {
+        Self {
+            environment: inbox.environment,
+            token: inbox.token.clone(),
+            name: inbox.name.clone(),
+            answer_status: inbox.answer_status,
+            created: inbox.created,
+        }
+    }
+}
+
+impl InboxV1 {
+    pub(super) fn into_domain(self, key: InboxKey) -> Inbox {
+        Inbox {
+            key,
+            environment: self.environment,
+            token: self.token,
+            name: self.name,
+            answer_status: self.answer_status,
+            created: self.created,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ReceivedV1 {
+    at: Timestamp,
+    method: String,
+    path: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+    answered: u16,
+}
+row!(ReceivedV1, 1);
+
+impl From<&Received> for ReceivedV1 {
+    fn from(received: &Received) -> Self {
+        Self {
+            at: received.at,
+            method: received.method.clone(),
+            path: received.path.clone(),
+            headers: received.headers.clone(),
+            body: received.body.to_vec(),
+            answered: received.answered,
+        }
+    }
+}
+
+impl ReceivedV1 {
+    pub(super) fn into_domain(self, key: ReceivedKey) -> Received {
+        Received {
+            key,
+            at: self.at,
+            method: self.method,
+            path: self.path,
+            headers: self.headers,
+            body: self.body.into(),
+            answered: self.answered,
+        }
+    }
+}
+
+/// What one endpoint's attempts of one minute came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterV1 {
+    pub delivered: u32,
+    pub failed: u32,
+    /// Attempts without any HTTP answer, among `failed`.
+    pub unanswered: u32,
+    pub duration_ms: u64,
+    pub duration_max_ms: u32,
+    pub sent_bytes: u64,
+}
+row!(CounterV1, 1);
+
+impl CounterV1 {
+    /// Both minutes, or both halves of one, together.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.delivered += other.delivered;
+        self.failed += other.failed;
+        self.unanswered += other.unanswered;
+        self.duration_ms += other.duration_ms;
+        self.duration_max_ms = self.duration_max_ms.max(other.duration_max_ms);
+        self.sent_bytes += other.sent_bytes;
+    }
+}
+
+/// How many rows there are, so that nothing has to count them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TotalsV1 {
+    pub messages: u64,
+    pub attempts: u64,
+    pub waiting: u64,
+    pub payload_bytes: u64,
+}
+row!(TotalsV1, 1);

@@ -1,0 +1,143 @@
+//! Every table of the store.
+//!
+//! Keys are fixed-width and big-endian, so that byte order is their order;
+//! a key of several parts is those parts one after the other. Text in a key
+//! comes last, or is ended by a zero byte. Values are a version byte and a
+//! postcard record (`rows.rs`) unless said otherwise.
+
+use redb::{ReadTransaction, ReadableDatabase as _, Table, TableDefinition, TableError, WriteTransaction};
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $field:ident, $name:ident = $text:literal: $key:ty => $value:ty;)*) => {
+        $($(#[$doc])* pub(super) const $name: TableDefinition<'static, $key, $value> = TableDefinition::new($text);)*
+
+        /// All tables, open in one write transaction.
+        pub(super) struct Tables<'txn> {
+            $($(#[$doc])* pub(super) $field: Table<'txn, $key, $value>,)*
+        }
+
+        impl<'txn> Tables<'txn> {
+            pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Self, TableError> {
+                Ok(Self { $($field: txn.open_table($name)?,)* })
+            }
+        }
+
+        /// Names of all tables, for checks and dumps.
+        pub(super) const TABLE_NAMES: &[&str] = &[$($text),*];
+
+        /// Every row of every table as (table, key, value), for comparing stores.
+        pub(super) fn dump(txn: &ReadTransaction) -> Result<Vec<(&'static str, Vec<u8>, Vec<u8>)>, redb::Error> {
+            use redb::ReadableTable as _;
+            let mut rows = Vec::new();
+            $(for row in txn.open_table($name)?.iter()? {
+                let (key, value) = row?;
+                rows.push(($text, AsRef::<[u8]>::as_ref(key.value()).to_vec(), AsRef::<[u8]>::as_ref(value.value()).to_vec()));
+            })*
+            Ok(rows)
+        }
+    };
+}
+
+tables! {
+    /// text → bytes: format, secret of the ids, greatest key given, check of the master key.
+    meta, META = "meta": &str => &[u8];
+    /// environment → [`EnvironmentV1`](super::rows::EnvironmentV1)
+    environments, ENVIRONMENTS = "environments": &[u8; 8] => &[u8];
+    /// API key → [`ApiKeyV1`](super::rows::ApiKeyV1)
+    api_keys, API_KEYS = "api_keys": &[u8; 8] => &[u8];
+    /// application → [`ApplicationV1`](super::rows::ApplicationV1)
+    applications, APPLICATIONS = "applications": &[u8; 8] => &[u8];
+    /// environment, application → nothing
+    environment_applications, ENVIRONMENT_APPLICATIONS = "environment_applications": &[u8; 16] => &[u8];
+    /// environment, uid → application
+    application_uids, APPLICATION_UIDS = "application_uids": &[u8] => &[u8; 8];
+    /// endpoint → [`EndpointV1`](super::rows::EndpointV1)
+    endpoints, ENDPOINTS = "endpoints": &[u8; 8] => &[u8];
+    /// application, endpoint → nothing; deleted endpoints are not in it
+    application_endpoints, APPLICATION_ENDPOINTS = "application_endpoints": &[u8; 16] => &[u8];
+    /// application, uid → endpoint
+    endpoint_uids, ENDPOINT_UIDS = "endpoint_uids": &[u8] => &[u8; 8];
+    /// endpoint → [`EndpointStateV1`](super::rows::EndpointStateV1); no row: all is well
+    endpoint_states, ENDPOINT_STATES = "endpoint_states": &[u8; 8] => &[u8];
+    /// message → [`MessageV1`](super::rows::MessageV1)
+    messages, MESSAGES = "messages": &[u8; 8] => &[u8];
+    /// message → the payload's bytes as they came in; no row once retention took it
+    payloads, PAYLOADS = "payloads": &[u8; 8] => &[u8];
+    /// application, message → nothing
+    application_messages, APPLICATION_MESSAGES = "application_messages": &[u8; 16] => &[u8];
+    /// application, uid, 0, message → nothing
+    message_uids, MESSAGE_UIDS = "message_uids": &[u8] => &[u8];
+    /// message, endpoint → [`DeliveryV1`](super::rows::DeliveryV1)
+    deliveries, DELIVERIES = "deliveries": &[u8; 16] => &[u8];
+    /// endpoint, due (ms), message → trigger. Exactly one row for each delivery that waits.
+    due, DUE = "due": &[u8; 24] => &[u8];
+    /// attempt → [`AttemptV1`](super::rows::AttemptV1)
+    attempts, ATTEMPTS = "attempts": &[u8; 8] => &[u8];
+    /// endpoint, attempt → nothing
+    endpoint_attempts, ENDPOINT_ATTEMPTS = "endpoint_attempts": &[u8; 16] => &[u8];
+    /// SHA-256 of environment, path, key → [`AnswerV1`](super::rows::AnswerV1), encrypted
+    idempotency, IDEMPOTENCY = "idempotency": &[u8; 32] => &[u8];
+    /// when it may be forgotten (ms), key of `idempotency` → nothing
+    idempotency_ends, IDEMPOTENCY_ENDS = "idempotency_ends": &[u8; 40] => &[u8];
+    /// inbox → [`InboxV1`](super::rows::InboxV1)
+    inboxes, INBOXES = "inboxes": &[u8; 8] => &[u8];
+    /// token → inbox
+    inbox_tokens, INBOX_TOKENS = "inbox_tokens": &[u8] => &[u8; 8];
+    /// inbox, received → [`ReceivedV1`](super::rows::ReceivedV1)
+    received, RECEIVED = "received": &[u8; 16] => &[u8];
+    /// endpoint, minute → [`CounterV1`](super::rows::CounterV1)
+    counters, COUNTERS = "counters": &[u8; 12] => &[u8];
+    /// deleted application or endpoint → what is left to sweep
+    tombstones, TOMBSTONES = "tombstones": &[u8; 8] => &[u8];
+}
+
+/// A key of two parts.
+pub(super) fn pair(first: u64, second: u64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&first.to_be_bytes());
+    key[8..].copy_from_slice(&second.to_be_bytes());
+    key
+}
+
+/// The second part of a key of two.
+pub(super) fn second(key: &[u8; 16]) -> u64 {
+    u64::from_be_bytes(key[8..].try_into().expect("eight bytes"))
+}
+
+/// A key of three parts.
+pub(super) fn triple(first: u64, second: u64, third: u64) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&first.to_be_bytes());
+    key[8..16].copy_from_slice(&second.to_be_bytes());
+    key[16..].copy_from_slice(&third.to_be_bytes());
+    key
+}
+
+/// Part `n` of a key of `u64` parts.
+pub(super) fn part(key: &[u8], n: usize) -> u64 {
+    u64::from_be_bytes(key[n * 8..n * 8 + 8].try_into().expect("eight bytes"))
+}
+
+/// A number and a text.
+pub(super) fn number_text(number: u64, text: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(8 + text.len());
+    key.extend_from_slice(&number.to_be_bytes());
+    key.extend_from_slice(text.as_bytes());
+    key
+}
+
+/// The key of a message's uid: application, uid, 0, message.
+pub(super) fn message_uid(application: u64, uid: &str, message: u64) -> Vec<u8> {
+    let mut key = number_text(application, uid);
+    key.push(0);
+    key.extend_from_slice(&message.to_be_bytes());
+    key
+}
+
+/// The key of a counter.
+pub(super) fn counter(endpoint: u64, minute: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&endpoint.to_be_bytes());
+    key[8..].copy_from_slice(&minute.to_be_bytes());
+    key
+}

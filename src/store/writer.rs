@@ -1,0 +1,539 @@
+//! The one writer thread: group commit.
+//!
+//! Callers hand in operations; the thread takes what is waiting, applies all of
+//! it in one write transaction, commits with an fsync, then answers each. An
+//! operation is a `check` that only reads, and an `apply` that cannot refuse,
+//! so that a refused one has written nothing into the shared transaction.
+//! Keys are given here, so commit order is key order and no cursor skips.
+//!
+//! Requests never linger. Results of attempts ("lazy") may wait
+//! [`LAZY_LINGER`] and ride along with the next request.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redb::ReadableTable as _;
+
+use super::catalog::{ApplicationEntry, Overlay};
+use super::codec::{decode, encode};
+use super::open::{Inner, META_LAST_KEY, META_TOTALS};
+use super::rows::{AnswerV1, CounterV1, TotalsV1};
+use super::tables::{Tables, counter, part};
+use super::{StoreError, tables};
+use crate::domain::delivery::Trigger;
+use crate::domain::endpoint::LiveEndpoint;
+use crate::domain::ids::{ApplicationKey, EndpointKey, Key, KeySequence, MessageKey};
+use crate::domain::message::Message;
+use crate::domain::time::Timestamp;
+
+/// Records in one commit at most.
+const BATCH_JOBS_MAX: usize = 1000;
+/// Bytes of payload in one commit, beyond which no further record is taken.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Requests that may wait to be written; more are turned away.
+const QUEUE_JOBS_MAX: usize = 10_000;
+/// Bytes of payload that may wait to be written.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// How long the result of an attempt may wait for company.
+const LAZY_LINGER: Duration = Duration::from_millis(5);
+/// Results of attempts that are enough company by themselves.
+const LAZY_ENOUGH: usize = 256;
+/// How long an idempotency key keeps its answer.
+pub(super) const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Why an operation was refused. Nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no such application")]
+    NoApplication,
+    #[error("there is no such endpoint")]
+    NoEndpoint,
+    #[error("there is no such message")]
+    NoMessage,
+    #[error("there is no such API key")]
+    NoApiKey,
+    #[error("there is no such inbox")]
+    NoInbox,
+    /// Another one has this uid; here is its name.
+    #[error("the uid is taken")]
+    UidTaken,
+    /// Retention took the payload.
+    #[error("the payload is no longer kept")]
+    PayloadGone,
+    /// The endpoint is disabled.
+    #[error("the endpoint is disabled")]
+    EndpointDisabled,
+}
+
+/// Why nothing, or perhaps nothing, was written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an operation gave: now, or when its idempotency key was first used.
+#[derive(Clone, Debug)]
+pub enum Written<A> {
+    Fresh(A),
+    Repeated(StoredAnswer),
+}
+
+/// An answer kept for an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    pub status: u16,
+    pub body: Bytes,
+}
+
+/// Makes an operation idempotent: the answer is stored with its effect.
+pub struct Idempotent<A> {
+    /// SHA-256 of environment, path and key.
+    pub hash: [u8; 32],
+    /// Status and body of the answer.
+    pub render: Box<dyn FnOnce(&A) -> StoredAnswer + Send>,
+}
+
+/// What a commit changed, for those who listen. May be dropped by a listener:
+/// the tables have it all.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A delivery waits. `message` spares a read when it was just accepted.
+    Waiting {
+        endpoint: EndpointKey,
+        message: MessageKey,
+        due: Timestamp,
+        trigger: Trigger,
+        content: Option<Arc<(Message, Bytes)>>,
+    },
+    /// An endpoint's settings or state; `None` when it is gone.
+    Endpoint { endpoint: EndpointKey, live: Option<Arc<LiveEndpoint>> },
+}
+
+/// An operation of the writer.
+pub(super) trait Operation: Send + 'static {
+    type Plan;
+    type Answer: Send + 'static;
+
+    /// Reads, and decides. Must not write.
+    fn check(&mut self, tables: &Tables<'_>, batch: &mut Batch<'_>) -> Result<Result<Self::Plan, Refusal>, StoreError>;
+
+    /// Writes. Fails only when the disk does.
+    fn apply(self, plan: Self::Plan, tables: &mut Tables<'_>, batch: &mut Batch<'_>) -> Result<Self::Answer, StoreError>;
+
+    /// Bytes that it brings, for the limits.
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+/// What the operations of one commit share.
+pub(super) struct Batch<'a> {
+    pub inner: &'a Inner,
+    pub now: Timestamp,
+    pub totals: TotalsV1,
+    /// Endpoints and applications as this transaction leaves them.
+    pub overlay: Overlay,
+    sequence: KeySequence,
+    changes: Vec<Change>,
+    counters: BTreeMap<(EndpointKey, u32), CounterV1>,
+    wrote: bool,
+}
+
+impl Batch<'_> {
+    /// The next key. Only grows.
+    pub(super) fn key<K: Key>(&mut self) -> K {
+        self.sequence.next(self.now, self.inner.entropy.next_u64())
+    }
+
+    /// Tells listeners after the commit.
+    pub(super) fn tell(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// Adds to an endpoint's counter of `at`'s minute.
+    pub(super) fn count(&mut self, endpoint: EndpointKey, at: Timestamp, counted: &CounterV1) {
+        self.counters.entry((endpoint, at.minute())).or_default().add(counted);
+    }
+
+    /// An application and its endpoints, as this transaction sees them.
+    pub(super) fn application(
+        &mut self,
+        tables: &Tables<'_>,
+        key: ApplicationKey,
+    ) -> Result<Option<Arc<ApplicationEntry>>, StoreError> {
+        if let Some(changed) = self.overlay.application(key) {
+            return Ok(changed);
+        }
+        if let Some(known) = self.inner.catalog.cached(key) {
+            return Ok(Some(known));
+        }
+        let loaded = super::catalog::load(key, tables, &self.inner.cipher)?.map(Arc::new);
+        if let Some(entry) = &loaded {
+            self.overlay.put(Arc::clone(entry));
+        }
+        Ok(loaded)
+    }
+
+    fn flush(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        for ((endpoint, minute), counted) in std::mem::take(&mut self.counters) {
+            let key = counter(endpoint.as_u64(), minute);
+            let mut row = match tables.counters.get(&key)? {
+                Some(bytes) => decode::<CounterV1>(bytes.value())?,
+                None => CounterV1::default(),
+            };
+            row.add(&counted);
+            tables.counters.insert(&key, encode(&row).as_slice())?;
+        }
+        tables.meta.insert(META_LAST_KEY, self.sequence.last().to_be_bytes().as_slice())?;
+        tables.meta.insert(META_TOTALS, encode(&self.totals).as_slice())?;
+        Ok(())
+    }
+}
+
+/// An operation on its way, with whoever waits for it.
+trait Job: Send {
+    fn weight(&self) -> usize;
+    fn run(&mut self, tables: &mut Tables<'_>, batch: &mut Batch<'_>) -> Result<(), StoreError>;
+    fn finish(self: Box<Self>, failure: Option<&StoreError>);
+}
+
+type Reply<A> = Box<dyn FnOnce(Result<Written<A>, WriteError>) + Send>;
+
+struct Queued<O: Operation> {
+    operation: Option<O>,
+    idempotent: Option<Idempotent<O::Answer>>,
+    result: Option<Result<Written<O::Answer>, Refusal>>,
+    reply: Reply<O::Answer>,
+}
+
+impl<O: Operation> Queued<O> {
+    fn decide(&mut self, tables: &mut Tables<'_>, batch: &mut Batch<'_>) -> Result<Result<Written<O::Answer>, Refusal>, StoreError> {
+        if let Some(idempotent) = &self.idempotent
+            && let Some(answer) = stored_answer(&idempotent.hash, tables, batch)?
+        {
+            return Ok(Ok(Written::Repeated(answer)));
+        }
+        let mut operation = self.operation.take().expect("an operation runs once");
+        let plan = match operation.check(tables, batch)? {
+            Ok(plan) => plan,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        batch.wrote = true;
+        let answer = operation.apply(plan, tables, batch)?;
+        if let Some(idempotent) = self.idempotent.take() {
+            let stored = (idempotent.render)(&answer);
+            keep_answer(&idempotent.hash, &stored, tables, batch)?;
+        }
+        Ok(Ok(Written::Fresh(answer)))
+    }
+}
+
+impl<O: Operation> Job for Queued<O> {
+    fn weight(&self) -> usize {
+        self.operation.as_ref().map_or(0, Operation::weight)
+    }
+
+    fn run(&mut self, tables: &mut Tables<'_>, batch: &mut Batch<'_>) -> Result<(), StoreError> {
+        self.result = Some(self.decide(tables, batch)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, failure: Option<&StoreError>) {
+        let result = match (failure, self.result) {
+            (None, Some(result)) => result.map_err(WriteError::Refused),
+            (Some(error), _) => Err(WriteError::Store(error.clone())),
+            (None, None) => unreachable!("a committed job has run"),
+        };
+        (self.reply)(result);
+    }
+}
+
+fn stored_answer(hash: &[u8; 32], tables: &Tables<'_>, batch: &Batch<'_>) -> Result<Option<StoredAnswer>, StoreError> {
+    let Some(sealed) = tables.idempotency.get(hash)? else {
+        return Ok(None);
+    };
+    let plain = batch.inner.cipher.open("idempotency", hash, sealed.value())?;
+    let row: AnswerV1 = decode(&plain)?;
+    let fresh = batch.now.since(row.created) < IDEMPOTENCY_KEPT;
+    Ok(fresh.then(|| StoredAnswer { status: row.status, body: row.body.into() }))
+}
+
+fn keep_answer(hash: &[u8; 32], answer: &StoredAnswer, tables: &mut Tables<'_>, batch: &Batch<'_>) -> Result<(), StoreError> {
+    let row = AnswerV1 { status: answer.status, body: answer.body.to_vec(), created: batch.now };
+    let sealed = batch.inner.cipher.seal("idempotency", hash, &encode(&row));
+    tables.idempotency.insert(hash, sealed.as_slice())?;
+    let mut end = [0; 40];
+    end[..8].copy_from_slice(&batch.now.plus(IDEMPOTENCY_KEPT).0.to_be_bytes());
+    end[8..].copy_from_slice(hash);
+    tables.idempotency_ends.insert(&end, &[] as &[u8])?;
+    Ok(())
+}
+
+/// What waits to be written.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<QueueState>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    urgent: VecDeque<Box<dyn Job>>,
+    urgent_bytes: usize,
+    lazy: VecDeque<Box<dyn Job>>,
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands in a request's operation.
+    pub(super) fn submit<O: Operation>(
+        &self,
+        operation: O,
+        idempotent: Option<Idempotent<O::Answer>>,
+        reply: Reply<O::Answer>,
+    ) {
+        let weight = operation.weight();
+        let mut state = self.lock();
+        let full = state.urgent.len() >= QUEUE_JOBS_MAX || state.urgent_bytes + weight > QUEUE_BYTES_MAX;
+        if full || state.closed {
+            drop(state);
+            let error = if full { StoreError::Busy } else { closed() };
+            return reply(Err(error.into()));
+        }
+        state.urgent_bytes += weight;
+        state.urgent.push_back(Box::new(Queued { operation: Some(operation), idempotent, result: None, reply }));
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Hands in what may wait a little for company. Its number is bounded by
+    /// whoever calls: there are only so many attempts in flight.
+    pub(super) fn submit_lazy<O: Operation>(&self, operation: O, reply: Reply<O::Answer>) {
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            return reply(Err(closed().into()));
+        }
+        state.lazy.push_back(Box::new(Queued { operation: Some(operation), idempotent: None, result: None, reply }));
+        let first = state.lazy.len() == 1 || state.lazy.len() == LAZY_ENOUGH;
+        drop(state);
+        if first {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes nothing more; what waits is still written.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits for work. `None` when closed and empty.
+    fn take(&self) -> Option<Vec<Box<dyn Job>>> {
+        let mut state = self.lock();
+        loop {
+            if !state.urgent.is_empty() || state.lazy.len() >= LAZY_ENOUGH {
+                break;
+            }
+            if state.lazy.is_empty() {
+                if state.closed {
+                    return None;
+                }
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let quiet = |state: &mut QueueState| {
+                state.urgent.is_empty() && state.lazy.len() < LAZY_ENOUGH && !state.closed
+            };
+            let waited = self.wake.wait_timeout_while(state, LAZY_LINGER, quiet);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            break;
+        }
+        Some(state.drain())
+    }
+
+    /// What waits now, without waiting.
+    fn take_now(&self) -> Vec<Box<dyn Job>> {
+        self.lock().drain()
+    }
+}
+
+impl QueueState {
+    fn drain(&mut self) -> Vec<Box<dyn Job>> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BATCH_JOBS_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(job) = self.urgent.pop_front() else { break };
+            bytes += job.weight();
+            batch.push(job);
+        }
+        self.urgent_bytes -= bytes;
+        while batch.len() < BATCH_JOBS_MAX {
+            let Some(job) = self.lazy.pop_front() else { break };
+            batch.push(job);
+        }
+        batch
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("it is being closed".to_owned())
+}
+
+/// The writer's own memory: what the last commit left.
+#[derive(Clone, Copy)]
+pub(super) struct WriterState {
+    pub sequence: KeySequence,
+    pub totals: TotalsV1,
+}
+
+/// Runs until the queue is closed and empty. Ends the process on a panic:
+/// what a half-applied transaction would leave cannot be trusted.
+pub(super) fn run(inner: &Arc<Inner>) {
+    let work = std::panic::AssertUnwindSafe(|| {
+        while let Some(jobs) = inner.queue.take() {
+            process(inner, jobs);
+        }
+    });
+    if std::panic::catch_unwind(work).is_err() {
+        tracing::error!("the writer panicked; ending the process so that nothing half-done is built upon");
+        std::process::abort();
+    }
+}
+
+/// Writes what waits, if anything does. For a store without a writer thread.
+pub(super) fn pump(inner: &Arc<Inner>) -> bool {
+    let jobs = inner.queue.take_now();
+    let some = !jobs.is_empty();
+    if some {
+        process(inner, jobs);
+    }
+    some
+}
+
+fn process(inner: &Arc<Inner>, mut jobs: Vec<Box<dyn Job>>) {
+    match commit(inner, &mut jobs) {
+        Ok(changes) => {
+            for job in jobs {
+                job.finish(None);
+            }
+            inner.tell(&changes);
+        }
+        Err(error) => {
+            tracing::error!(%error, jobs = jobs.len(), "a commit failed; its operations are answered as unknown");
+            for job in jobs {
+                job.finish(Some(&error));
+            }
+            inner.reopen();
+        }
+    }
+}
+
+fn commit(inner: &Inner, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Change>, StoreError> {
+    let database = inner.database()?;
+    let before = inner.writer_state()?;
+    let txn = inner.begin_write(&database)?;
+    let (changes, overlay, after) = {
+        let mut tables = Tables::open(&txn)?;
+        let mut batch = Batch {
+            inner,
+            now: inner.clock.now(),
+            totals: before.totals,
+            overlay: Overlay::default(),
+            sequence: before.sequence,
+            changes: Vec::new(),
+            counters: BTreeMap::new(),
+            wrote: false,
+        };
+        for job in jobs.iter_mut() {
+            job.run(&mut tables, &mut batch)?;
+        }
+        if !batch.wrote {
+            drop(tables);
+            drop(txn);
+            return Ok(Vec::new());
+        }
+        batch.flush(&mut tables)?;
+        let after = WriterState { sequence: batch.sequence, totals: batch.totals };
+        (batch.changes, batch.overlay, after)
+    };
+    txn.commit()?;
+    inner.set_writer_state(after);
+    inner.catalog.commit(overlay);
+    Ok(changes)
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                Self::Unavailable(error.to_string())
+            }
+        }
+    )*};
+}
+from_redb!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError, redb::SetDurabilityError, redb::Error);
+
+/// Removes a waiting delivery's row, if it is there.
+pub(super) fn remove_due(
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+    endpoint: EndpointKey,
+    due: Timestamp,
+    message: MessageKey,
+) -> Result<(), StoreError> {
+    let key = tables::triple(endpoint.as_u64(), due.0, message.as_u64());
+    if tables.due.remove(&key)?.is_some() {
+        batch.totals.waiting -= 1;
+    }
+    Ok(())
+}
+
+/// Adds a waiting delivery's row.
+pub(super) fn insert_due(
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+    endpoint: EndpointKey,
+    due: Timestamp,
+    message: MessageKey,
+    trigger: Trigger,
+) -> Result<(), StoreError> {
+    let key = tables::triple(endpoint.as_u64(), due.0, message.as_u64());
+    let value: &[u8] = match trigger {
+        Trigger::Scheduled => &[0],
+        Trigger::Manual => &[1],
+    };
+    if tables.due.insert(&key, value)?.is_none() {
+        batch.totals.waiting += 1;
+    }
+    Ok(())
+}
+
+/// What a row of the due table says.
+pub(super) fn read_due(key: &[u8; 24], value: &[u8]) -> (EndpointKey, Timestamp, MessageKey, Trigger) {
+    let trigger = if value == [1] { Trigger::Manual } else { Trigger::Scheduled };
+    (EndpointKey::from_u64(part(key, 0)), Timestamp(part(key, 1)), MessageKey::from_u64(part(key, 2)), trigger)
+}
+
+/// Listeners, told after each commit.
+pub(super) type Listeners = Mutex<Vec<Box<dyn Fn(&[Change]) + Send>>>;
+
+/// Waiting for a reply, from async code.
+pub(super) fn reply_channel<A: Send + 'static>() -> (Reply<A>, tokio::sync::oneshot::Receiver<Result<Written<A>, WriteError>>) {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let reply = Box::new(move |result| {
+        // The caller may have gone away; the write stands all the same.
+        let _ = sender.send(result);
+    });
+    (reply, receiver)
+}
+
