@@ -1,0 +1,309 @@
+//! Checking the signatures of requests that came in.
+
+use std::cell::OnceCell;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::Signature;
+use subtle::{Choice, ConstantTimeEq as _};
+
+use super::{
+    ED25519_BYTES, MAC_BYTES, VerifyKey, mac, message_id_fits, octohooks_text, standard_text,
+};
+
+/// Signatures of a known version that are looked at; the rest are passed over.
+///
+/// Bounds the work that a stranger can ask for. The newest comes first.
+pub const SIGNATURES_READ_MAX: usize = 8;
+
+/// Why a request's signature was not accepted. No message repeats what came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    #[error("the header `{name}` is missing")]
+    HeaderMissing { name: &'static str },
+    #[error("the header `{name}` is there more than once")]
+    HeaderRepeated { name: &'static str },
+    #[error("the header `{name}` is not an id: it needs visible ASCII without a full stop")]
+    UnfitMessageId { name: &'static str },
+    #[error("the timestamp is not a whole number of seconds")]
+    TimestampNotANumber,
+    #[error("the timestamp is {age_s} s old, at most {tolerance_s} s are allowed")]
+    TimestampTooOld { age_s: u64, tolerance_s: u64 },
+    #[error("the timestamp is {ahead_s} s in the future, at most {tolerance_s} s are allowed")]
+    TimestampInFuture { ahead_s: u64, tolerance_s: u64 },
+    #[error("the signature header is malformed: {problem}")]
+    HeaderMalformed { problem: &'static str },
+    #[error("there is no signature of a version that is known here")]
+    NoKnownVersion,
+    #[error("every signature of a known version is malformed or has the wrong length")]
+    SignatureMalformed,
+    #[error("no signature was made from this request with any of the secrets")]
+    NoSecretMatches,
+}
+
+/// The headers of a request: names in any case, values as they came, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers<'a>(pub &'a [(&'a str, &'a [u8])]);
+
+impl<'a> Headers<'a> {
+    /// The value of a header that has to be there exactly once.
+    pub fn one(&self, name: &'static str) -> Result<&'a [u8], VerifyError> {
+        let mut values = self.all(name);
+        match (values.next(), values.next()) {
+            (None, _) => Err(VerifyError::HeaderMissing { name }),
+            (Some(value), None) => Ok(value),
+            (Some(_), Some(_)) => Err(VerifyError::HeaderRepeated { name }),
+        }
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.0
+            .iter()
+            .filter(move |(given, _)| given.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
+    }
+}
+
+/// What a good standard signature vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified<'a> {
+    /// The signed id: the one to tell repeats by, whatever other headers say.
+    pub message_id: &'a str,
+    /// Seconds since the epoch, at most the tolerance away from now.
+    pub timestamp_s: u64,
+}
+
+/// The names of the three headers, which belong together.
+struct Names {
+    id: &'static str,
+    timestamp: &'static str,
+    signature: &'static str,
+}
+
+const SVIX: Names = Names {
+    id: "svix-id",
+    timestamp: "svix-timestamp",
+    signature: "svix-signature",
+};
+const WEBHOOK: Names = Names {
+    id: "webhook-id",
+    timestamp: "webhook-timestamp",
+    signature: "webhook-signature",
+};
+
+/// Checks the Standard Webhooks signature of a request.
+///
+/// Takes a whole set of `svix-*` headers if there is one, else the `webhook-*`
+/// ones. Accepts `v1` by the shared secrets and `v1a` by the key pairs and
+/// public keys; the timestamp may be `tolerance_s` away from `now_s` either way.
+///
+/// Source: Standard Webhooks, verifying signatures; Svix libraries.
+pub fn verify_standard<'a>(
+    keys: &[VerifyKey],
+    headers: Headers<'a>,
+    body: &[u8],
+    now_s: u64,
+    tolerance_s: u64,
+) -> Result<Verified<'a>, VerifyError> {
+    let names = names_of(headers);
+    let id = headers.one(names.id)?;
+    let time = headers.one(names.timestamp)?;
+    let signatures = headers.one(names.signature)?;
+    let message_id = read_id(id).ok_or(VerifyError::UnfitMessageId { name: names.id })?;
+    let timestamp_s = read_time(time)?;
+    check_time(timestamp_s, now_s, tolerance_s)?;
+    let candidates = standard_candidates(signatures)?;
+    let text = standard_text(id, time, body);
+    if !standard_matches(keys, &candidates, &text) {
+        return Err(VerifyError::NoSecretMatches);
+    }
+    Ok(Verified {
+        message_id,
+        timestamp_s,
+    })
+}
+
+/// Checks the value of an `X-Signature` header, `t=<seconds>,v1=<hex>[,v1=<hex>...]`.
+///
+/// The time comes first, as the published verifiers want it. Key pairs and
+/// public keys match nothing here.
+pub fn verify_octohooks(
+    keys: &[VerifyKey],
+    header_value: &[u8],
+    body: &[u8],
+    now_s: u64,
+    tolerance_s: u64,
+) -> Result<(), VerifyError> {
+    let (time, candidates) = octohooks_candidates(header_value)?;
+    check_time(read_time(time)?, now_s, tolerance_s)?;
+    let candidates = well_formed(candidates)?;
+    let text = octohooks_text(time, body);
+    let macs = keys.iter().filter_map(VerifyKey::octohooks_key);
+    let mut matches = Choice::from(0);
+    for mac in macs.map(|key| mac(key, &text)) {
+        for candidate in &candidates {
+            matches |= mac.ct_eq(candidate);
+        }
+    }
+    if bool::from(matches) {
+        Ok(())
+    } else {
+        Err(VerifyError::NoSecretMatches)
+    }
+}
+
+/// The complete set of names, or the one that an error should speak of.
+fn names_of(headers: Headers<'_>) -> Names {
+    let present = |names: &Names| {
+        [names.id, names.timestamp, names.signature]
+            .into_iter()
+            .filter(|name| headers.all(name).next().is_some())
+            .count()
+    };
+    let (svix, webhook) = (present(&SVIX), present(&WEBHOOK));
+    if svix == 3 || svix > webhook {
+        SVIX
+    } else {
+        WEBHOOK
+    }
+}
+
+fn read_id(id: &[u8]) -> Option<&str> {
+    str::from_utf8(id).ok().filter(|_| message_id_fits(id))
+}
+
+fn read_time(text: &[u8]) -> Result<u64, VerifyError> {
+    // `parse` alone would let a leading plus sign pass.
+    if !text.iter().all(u8::is_ascii_digit) {
+        return Err(VerifyError::TimestampNotANumber);
+    }
+    str::from_utf8(text)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(VerifyError::TimestampNotANumber)
+}
+
+fn check_time(timestamp_s: u64, now_s: u64, tolerance_s: u64) -> Result<(), VerifyError> {
+    let age_s = now_s.saturating_sub(timestamp_s);
+    let ahead_s = timestamp_s.saturating_sub(now_s);
+    if age_s > tolerance_s {
+        return Err(VerifyError::TimestampTooOld { age_s, tolerance_s });
+    }
+    if ahead_s > tolerance_s {
+        return Err(VerifyError::TimestampInFuture {
+            ahead_s,
+            tolerance_s,
+        });
+    }
+    Ok(())
+}
+
+enum Candidate {
+    V1([u8; MAC_BYTES]),
+    V1a(Signature),
+}
+
+fn standard_candidates(value: &[u8]) -> Result<Vec<Candidate>, VerifyError> {
+    let found = value
+        .split(|byte| *byte == b' ')
+        .filter_map(|token| {
+            if let Some(base64) = token.strip_prefix(b"v1,") {
+                Some(decode_base64(base64).map(Candidate::V1))
+            } else if let Some(base64) = token.strip_prefix(b"v1a,") {
+                let bytes = decode_base64::<ED25519_BYTES>(base64);
+                Some(bytes.map(|bytes| Candidate::V1a(Signature::from_bytes(&bytes))))
+            } else {
+                None
+            }
+        })
+        .take(SIGNATURES_READ_MAX)
+        .collect();
+    well_formed(found)
+}
+
+type OctohooksParts<'a> = (&'a [u8], Vec<Option<[u8; MAC_BYTES]>>);
+
+fn octohooks_candidates(value: &[u8]) -> Result<OctohooksParts<'_>, VerifyError> {
+    let mut parts = value.split(|byte| *byte == b',');
+    let time = parts
+        .next()
+        .and_then(|part| part.strip_prefix(b"t="))
+        .ok_or(VerifyError::HeaderMalformed {
+            problem: "it does not start with `t=`",
+        })?;
+    if parts.clone().any(|part| part.starts_with(b"t=")) {
+        return Err(VerifyError::HeaderMalformed {
+            problem: "it holds more than one `t=`",
+        });
+    }
+    let found = parts
+        .filter_map(|part| part.strip_prefix(b"v1="))
+        .take(SIGNATURES_READ_MAX)
+        .map(decode_hex)
+        .collect();
+    Ok((time, found))
+}
+
+/// The candidates that have the right form; `None` stands for one that has not.
+fn well_formed<T>(found: Vec<Option<T>>) -> Result<Vec<T>, VerifyError> {
+    if found.is_empty() {
+        return Err(VerifyError::NoKnownVersion);
+    }
+    let candidates: Vec<T> = found.into_iter().flatten().collect();
+    if candidates.is_empty() {
+        return Err(VerifyError::SignatureMalformed);
+    }
+    Ok(candidates)
+}
+
+/// Tries every candidate with every key, so that the time taken says nothing
+/// about which of the shared secrets came close.
+fn standard_matches(keys: &[VerifyKey], candidates: &[Candidate], text: &[&[u8]]) -> bool {
+    let whole = OnceCell::new();
+    let mut matches = Choice::from(0);
+    for key in keys {
+        let mac = key.hmac_key().map(|key| mac(key, text));
+        let public = key.ed25519_key();
+        for candidate in candidates {
+            match (candidate, &mac, &public) {
+                (Candidate::V1(given), Some(mac), _) => matches |= mac.ct_eq(given),
+                (Candidate::V1a(given), _, Some(public)) => {
+                    // The strict check has no form that takes the text in parts.
+                    let whole = whole.get_or_init(|| text.concat());
+                    matches |= Choice::from(u8::from(public.verify_strict(whole, given).is_ok()));
+                }
+                _ => {}
+            }
+        }
+    }
+    bool::from(matches)
+}
+
+/// Exactly `N` bytes, or nothing: a short signature must never be compared.
+fn decode_base64<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    if text.len() != N.div_ceil(3) * 4 {
+        return None;
+    }
+    STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+/// Exactly 32 bytes, or nothing; either case, as hex has no other second form.
+fn decode_hex(text: &[u8]) -> Option<[u8; MAC_BYTES]> {
+    if text.len() != 2 * MAC_BYTES {
+        return None;
+    }
+    let mut bytes = [0; MAC_BYTES];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
