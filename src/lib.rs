@@ -8,3 +8,4 @@ pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod seams;
+pub mod store;

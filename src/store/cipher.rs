@@ -28,14 +28,20 @@ pub(super) struct Cipher {
 
 impl Cipher {
     pub(super) fn new(master_key: &[u8; 32], entropy: SharedEntropy) -> Self {
-        Self { aead: XChaCha20Poly1305::new(master_key.into()), entropy }
+        Self {
+            aead: XChaCha20Poly1305::new(master_key.into()),
+            entropy,
+        }
     }
 
     /// `plain`, sealed for the row `row` of `table`.
     pub(super) fn seal(&self, table: &str, row: &[u8], plain: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_BYTES];
         self.entropy.fill(&mut nonce);
-        let payload = Payload { msg: plain, aad: &place(table, row) };
+        let payload = Payload {
+            msg: plain,
+            aad: &place(table, row),
+        };
         let sealed = self
             .aead
             .encrypt(&XNonce::from(nonce), payload)
@@ -48,14 +54,27 @@ impl Cipher {
     }
 
     /// What was sealed for the row `row` of `table`.
-    pub(super) fn open(&self, table: &str, row: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        const WRONG: StoreError = StoreError::Corrupt("a sealed value that the master key does not open");
+    pub(super) fn open(
+        &self,
+        table: &str,
+        row: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        const WRONG: StoreError =
+            StoreError::Corrupt("a sealed value that the master key does not open");
         if sealed.len() <= NONCE_BYTES || sealed[0] != MASTER_KEY_NUMBER {
             return Err(WRONG);
         }
-        let nonce: [u8; NONCE_BYTES] = sealed[1..=NONCE_BYTES].try_into().expect("the nonce's length");
-        let payload = Payload { msg: &sealed[1 + NONCE_BYTES..], aad: &place(table, row) };
-        self.aead.decrypt(&XNonce::from(nonce), payload).map_err(|_| WRONG)
+        let nonce: [u8; NONCE_BYTES] = sealed[1..=NONCE_BYTES]
+            .try_into()
+            .expect("the nonce's length");
+        let payload = Payload {
+            msg: &sealed[1 + NONCE_BYTES..],
+            aad: &place(table, row),
+        };
+        self.aead
+            .decrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| WRONG)
     }
 }
 
@@ -75,13 +94,19 @@ mod tests {
         let cipher = Cipher::new(&[1; 32], Arc::new(SystemEntropy));
         let sealed = cipher.seal("endpoints", b"row", b"whsec_x");
         assert!(!sealed.windows(7).any(|bytes| bytes == b"whsec_x"));
-        assert_eq!(cipher.open("endpoints", b"row", &sealed).unwrap(), b"whsec_x");
+        assert_eq!(
+            cipher.open("endpoints", b"row", &sealed).unwrap(),
+            b"whsec_x"
+        );
         let other = Cipher::new(&[2; 32], Arc::new(SystemEntropy));
         assert!(other.open("endpoints", b"row", &sealed).is_err());
         assert!(cipher.open("endpoints", b"rox", &sealed).is_err());
         assert!(cipher.open("endpoint", b"row", &sealed).is_err());
         for cut in 0..sealed.len() {
-            assert!(cipher.open("endpoints", b"row", &sealed[..cut]).is_err(), "cut at {cut}");
+            assert!(
+                cipher.open("endpoints", b"row", &sealed[..cut]).is_err(),
+                "cut at {cut}"
+            );
         }
     }
 }

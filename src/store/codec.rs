@@ -27,7 +27,9 @@ pub(super) fn encode<R: Row>(row: &R) -> Vec<u8> {
 /// [`StoreError::Newer`] for a version not known here, [`StoreError::Corrupt`]
 /// for anything else that cannot be read, trailing bytes included.
 pub(super) fn decode<R: Row>(bytes: &[u8]) -> Result<R, StoreError> {
-    let (&version, rest) = bytes.split_first().ok_or(StoreError::Corrupt("an empty row"))?;
+    let (&version, rest) = bytes
+        .split_first()
+        .ok_or(StoreError::Corrupt("an empty row"))?;
     if version > R::VERSION {
         return Err(StoreError::Newer);
     }

@@ -26,8 +26,9 @@ use std::sync::Arc;
 
 pub use accept::Accepted;
 pub use catalog::{ApplicationEntry, Catalog};
+pub use inboxes::NewReceived;
 pub use open::{Durability, MasterKey, OpenError, StoreOptions};
-pub use reads::{AttemptFilter, DueRow, MessagePage, OutcomeFilter, StoreFigures};
+pub use reads::{AttemptFilter, AttemptPage, DueRow, MessagePage, OutcomeFilter, StoreFigures};
 pub use record::Recorded;
 pub use retention::{Retention, Retired};
 pub use rows::{CounterV1 as Counter, TotalsV1 as Totals};

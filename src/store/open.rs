@@ -7,14 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend, WriteTransaction};
+use redb::{
+    Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend,
+    WriteTransaction, backends::FileBackend,
+};
 
 use super::catalog::Catalog;
 use super::cipher::Cipher;
 use super::codec::{decode, encode};
 use super::rows::{EnvironmentV1, TotalsV1};
 use super::tables::{self, ENVIRONMENTS, META, Tables};
-use super::writer::{self, Change, Idempotent, Listeners, Operation, Queue, WriteError, WriterState, Written};
+use super::writer::{
+    self, Change, Idempotent, Listeners, Operation, Queue, WriteError, WriterState, Written,
+};
 use super::{Store, StoreError};
 use crate::domain::environment::DEFAULT_ENVIRONMENT;
 use crate::domain::ids::{EnvironmentKey, Ids, Key, KeySequence};
@@ -76,7 +81,10 @@ type BackendFactory = Box<dyn Fn() -> Box<dyn StorageBackend> + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("{path}: {source}", path = path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{path} is in use by another hookpost; stop that one, or give another --data-dir", path = path.display())]
     InUse { path: PathBuf },
     #[error("the store cannot be opened: {0}")]
@@ -144,10 +152,16 @@ impl Store {
             make_private_dir(&options.data_dir)?;
         }
         let is_new = place.is_new()?;
-        let master_key = master_key(&options.master_key, &options.data_dir, is_new, &options.entropy)?;
+        let master_key = master_key(
+            &options.master_key,
+            &options.data_dir,
+            is_new,
+            &options.entropy,
+        )?;
         let cipher = Cipher::new(&master_key, Arc::clone(&options.entropy));
         if is_new {
-            place.make(|database| initialise(database, &cipher, &options.clock, &options.entropy))?;
+            place
+                .make(|database| initialise(database, &cipher, &options.clock, &options.entropy))?;
         }
         let database = place.open()?;
         let needs_rows = place.backend.is_some() && is_blank(&database)?;
@@ -171,7 +185,9 @@ impl Store {
             writer: Mutex::new(None),
         });
         let store = Self { inner };
-        store.load_api_keys().map_err(|error| OpenError::Unreadable(error.to_string()))?;
+        store
+            .load_api_keys()
+            .map_err(|error| OpenError::Unreadable(error.to_string()))?;
         store.start_writer();
         Ok(store)
     }
@@ -185,7 +201,11 @@ impl Store {
             .name("writer".to_owned())
             .spawn(move || writer::run(&inner))
             .expect("a process that cannot start one thread cannot serve");
-        *self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        *self
+            .inner
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(thread);
     }
 
     /// Writes what waits. Only for a store without a writer thread. Answers
@@ -197,7 +217,11 @@ impl Store {
     /// Calls `listener` after every commit, on the writer's thread, with what
     /// it changed. It must not block.
     pub fn listen(&self, listener: impl Fn(&[Change]) + Send + 'static) {
-        self.inner.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+        self.inner
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(listener));
     }
 
     /// Whether the store takes writes: false while a failed disk keeps it
@@ -216,13 +240,23 @@ impl Store {
     /// Takes no more writes, finishes those that wait, and closes the file.
     pub fn close(&self) {
         self.inner.queue.close();
-        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self
+            .inner
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = writer {
             // A panic in it has ended the process already.
             let _ = thread.join();
         }
         self.inner.available.store(false, Ordering::Release);
-        let database = self.inner.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        let database = self
+            .inner
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         drop(database);
     }
 
@@ -234,7 +268,10 @@ impl Store {
 
     /// Runs `body` on a snapshot. Keep it short: a snapshot held open makes
     /// the file grow.
-    pub(super) fn read<T>(&self, body: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(
+        &self,
+        body: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let database = self.inner.database()?;
         let txn = database.begin_read()?;
         body(&txn)
@@ -252,7 +289,10 @@ impl Store {
     }
 
     /// As [`write`](Self::write), for an operation that is never repeated.
-    pub(super) async fn write_once<O: Operation>(&self, operation: O) -> Result<O::Answer, WriteError> {
+    pub(super) async fn write_once<O: Operation>(
+        &self,
+        operation: O,
+    ) -> Result<O::Answer, WriteError> {
         match self.write(operation, None).await? {
             Written::Fresh(answer) => Ok(answer),
             Written::Repeated(_) => unreachable!("without an idempotency key nothing is repeated"),
@@ -267,7 +307,9 @@ fn gone() -> StoreError {
 impl Inner {
     pub(super) fn database(&self) -> Result<Arc<Database>, StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        database.clone().ok_or_else(|| StoreError::Unavailable("it is being reopened".to_owned()))
+        database
+            .clone()
+            .ok_or_else(|| StoreError::Unavailable("it is being reopened".to_owned()))
     }
 
     pub(super) fn begin_write(&self, database: &Database) -> Result<WriteTransaction, StoreError> {
@@ -284,11 +326,20 @@ impl Inner {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
+    pub(super) fn file_bytes(&self) -> u64 {
+        fs::metadata(&self.place.file).map_or(0, |file| file.len())
+    }
+
     pub(super) fn tell(&self, changes: &[Change]) {
         if changes.is_empty() {
             return;
         }
-        for listener in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for listener in self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             listener(changes);
         }
     }
@@ -298,7 +349,11 @@ impl Inner {
     /// sync is never tried again on the same handle.
     pub(super) fn reopen(&self) {
         self.available.store(false, Ordering::Release);
-        let old = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        let old = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(mut old) = old {
             // Readers hold it for milliseconds.
             while let Err(still_read) = Arc::try_unwrap(old) {
@@ -328,7 +383,10 @@ impl Inner {
         let opening = read_opening(&database, &self.cipher)?;
         self.set_writer_state(opening.state);
         self.catalog.forget_applications();
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(database));
+        *self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(database));
         Ok(())
     }
 }
@@ -338,7 +396,10 @@ impl Place {
         if self.backend.is_some() {
             return Ok(false);
         }
-        self.file.try_exists().map(|exists| !exists).map_err(io(&self.file))
+        self.file
+            .try_exists()
+            .map(|exists| !exists)
+            .map_err(io(&self.file))
     }
 
     fn builder(&self) -> Builder {
@@ -353,7 +414,9 @@ impl Place {
             None => self.builder().open(&self.file),
         };
         opened.map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: self.file.clone() },
+            redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse {
+                path: self.file.clone(),
+            },
             other => OpenError::Unreadable(format!("{}: {other}", self.file.display())),
         })
     }
@@ -361,17 +424,22 @@ impl Place {
     fn make(&self, fill: impl FnOnce(&Database) -> Result<(), OpenError>) -> Result<(), OpenError> {
         let new = self.file.with_file_name(FILE_NAME_NEW);
         match fs::remove_file(&new) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(&new)(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io(&new)(error));
+            }
             _ => {}
         }
         let file = private_file(&new)?;
-        let database = self
-            .builder()
-            .create_file(file)
+        let database = FileBackend::new(file)
+            .and_then(|backend| self.builder().create_with_backend(backend))
             .map_err(|error| OpenError::Unreadable(format!("{}: {error}", new.display())))?;
         fill(&database)?;
-        database.close().map_err(|error| OpenError::Unreadable(error.to_string()))?;
-        File::open(&new).and_then(|file| file.sync_all()).map_err(io(&new))?;
+        database
+            .close()
+            .map_err(|error| OpenError::Unreadable(error.to_string()))?;
+        File::open(&new)
+            .and_then(|file| file.sync_all())
+            .map_err(io(&new))?;
         fs::rename(&new, &self.file).map_err(io(&self.file))?;
         sync_dir(&self.file)
     }
@@ -418,7 +486,12 @@ fn is_blank(database: &Database) -> Result<bool, OpenError> {
 
 /// Writes what a new store starts with: its format, the secret of its ids, and
 /// the default environment.
-fn initialise(database: &Database, cipher: &Cipher, clock: &SharedClock, entropy: &SharedEntropy) -> Result<(), OpenError> {
+fn initialise(
+    database: &Database,
+    cipher: &Cipher,
+    clock: &SharedClock,
+    entropy: &SharedEntropy,
+) -> Result<(), OpenError> {
     let mut id_secret = [0; 32];
     entropy.fill(&mut id_secret);
     let mut sequence = KeySequence::after(0);
@@ -440,8 +513,13 @@ fn initialise(database: &Database, cipher: &Cipher, clock: &SharedClock, entropy
         for (name, value) in rows {
             tables.meta.insert(name, value).map_err(unreadable)?;
         }
-        let row = encode(&EnvironmentV1 { name: DEFAULT_ENVIRONMENT.to_owned() });
-        tables.environments.insert(&environment.as_u64().to_be_bytes(), row.as_slice()).map_err(unreadable)?;
+        let row = encode(&EnvironmentV1 {
+            name: DEFAULT_ENVIRONMENT.to_owned(),
+        });
+        tables
+            .environments
+            .insert(&environment.as_u64().to_be_bytes(), row.as_slice())
+            .map_err(unreadable)?;
     }
     txn.commit().map_err(unreadable)
 }
@@ -451,7 +529,8 @@ fn read_opening(database: &Database, cipher: &Cipher) -> Result<Opening, OpenErr
     let meta = txn.open_table(META).map_err(unreadable)?;
     let value = |name: &str| -> Result<Vec<u8>, OpenError> {
         let row = meta.get(name).map_err(unreadable)?;
-        row.map(|bytes| bytes.value().to_vec()).ok_or_else(|| unreadable(format!("it has no {name}")))
+        row.map(|bytes| bytes.value().to_vec())
+            .ok_or_else(|| unreadable(format!("it has no {name}")))
     };
     match value(META_FORMAT)?.as_slice() {
         [FORMAT] => {}
@@ -462,20 +541,32 @@ fn read_opening(database: &Database, cipher: &Cipher) -> Result<Opening, OpenErr
     if check.is_err() {
         return Err(OpenError::WrongMasterKey);
     }
-    let id_secret = value(META_ID_SECRET)?.try_into().map_err(|_| unreadable("its id secret is malformed"))?;
-    let last_key = value(META_LAST_KEY)?.try_into().map_err(|_| unreadable("its last key is malformed"))?;
+    let id_secret = value(META_ID_SECRET)?
+        .try_into()
+        .map_err(|_| unreadable("its id secret is malformed"))?;
+    let last_key = value(META_LAST_KEY)?
+        .try_into()
+        .map_err(|_| unreadable("its last key is malformed"))?;
     let totals = decode::<TotalsV1>(&value(META_TOTALS)?).map_err(unreadable)?;
     let environments = txn.open_table(ENVIRONMENTS).map_err(unreadable)?;
     let first = environments.first().map_err(unreadable)?;
     let (key, _) = first.ok_or_else(|| unreadable("it has no environment"))?;
     Ok(Opening {
         id_secret,
-        state: WriterState { sequence: KeySequence::after(u64::from_be_bytes(last_key)), totals },
+        state: WriterState {
+            sequence: KeySequence::after(u64::from_be_bytes(last_key)),
+            totals,
+        },
         default_environment: EnvironmentKey::from_u64(u64::from_be_bytes(*key.value())),
     })
 }
 
-fn master_key(wanted: &MasterKey, data_dir: &Path, is_new: bool, entropy: &SharedEntropy) -> Result<[u8; 32], OpenError> {
+fn master_key(
+    wanted: &MasterKey,
+    data_dir: &Path,
+    is_new: bool,
+    entropy: &SharedEntropy,
+) -> Result<[u8; 32], OpenError> {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     let path = match wanted {
@@ -491,7 +582,8 @@ fn master_key(wanted: &MasterKey, data_dir: &Path, is_new: bool, entropy: &Share
         let mut key = [0; 32];
         entropy.fill(&mut key);
         let mut file = private_file(&path)?;
-        std::io::Write::write_all(&mut file, format!("{}\n", STANDARD.encode(key)).as_bytes()).map_err(io(&path))?;
+        std::io::Write::write_all(&mut file, format!("{}\n", STANDARD.encode(key)).as_bytes())
+            .map_err(io(&path))?;
         file.sync_all().map_err(io(&path))?;
         sync_dir(&path)?;
         return Ok(key);
@@ -520,6 +612,12 @@ fn private_file(path: &Path) -> Result<File, OpenError> {
 
 fn sync_dir(file: &Path) -> Result<(), OpenError> {
     let dir = file.parent().expect("the file lies in the data directory");
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io(dir))
+    let dir = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(io(dir))
 }

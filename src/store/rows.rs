@@ -11,14 +11,17 @@ use super::StoreError;
 use super::codec::Row;
 use crate::domain::api_key::ApiKey;
 use crate::domain::application::Application;
-use crate::domain::attempt::{Attempt, CapturedResponse, Exchange, NewAttempt, Outcome, SentRequest, Timing};
+use crate::domain::attempt::{
+    Attempt, CapturedResponse, Exchange, NewAttempt, Outcome, SentRequest, Timing,
+};
 use crate::domain::delivery::{AttemptMark, Delivery, DeliveryState, Trigger, Verdict};
 use crate::domain::endpoint::{
     CustomHeader, Disabled, DisabledReason, Endpoint, EndpointState, SuccessRule,
 };
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
-    ApiKeyKey, ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, MessageKey, ReceivedKey,
+    ApiKeyKey, ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, MessageKey,
+    ReceivedKey,
 };
 use crate::domain::inbox::{Inbox, Received};
 use crate::domain::message::{JSON, Message, Origin};
@@ -151,9 +154,14 @@ row!(EndpointSecretsV1, 1);
 
 impl From<&Endpoint> for EndpointSecretsV1 {
     fn from(endpoint: &Endpoint) -> Self {
-        let header = |header: &CustomHeader| (header.name.clone(), header.value.expose().to_owned());
+        let header =
+            |header: &CustomHeader| (header.name.clone(), header.value.expose().to_owned());
         Self {
-            secrets: endpoint.secrets.iter().map(|secret| secret.text().expose().to_owned()).collect(),
+            secrets: endpoint
+                .secrets
+                .iter()
+                .map(|secret| secret.text().expose().to_owned())
+                .collect(),
             headers: endpoint.headers.iter().map(header).collect(),
         }
     }
@@ -174,10 +182,17 @@ impl EndpointV1 {
             url: endpoint.url.clone(),
             enabled: endpoint.enabled,
             paused: endpoint.paused,
-            event_types: endpoint.event_types.iter().map(|filter| filter.as_str().to_owned()).collect(),
+            event_types: endpoint
+                .event_types
+                .iter()
+                .map(|filter| filter.as_str().to_owned())
+                .collect(),
             channels: endpoint.channels.clone(),
             signatures: endpoint.signatures.clone(),
-            retry_schedule_ms: endpoint.retry_schedule.as_ref().map(|waits| waits.iter().copied().map(millis).collect()),
+            retry_schedule_ms: endpoint
+                .retry_schedule
+                .as_ref()
+                .map(|waits| waits.iter().copied().map(millis).collect()),
             timeout_ms: endpoint.timeout.map(millis),
             rate_limit: endpoint.rate_limit,
             success_status: endpoint.success.status,
@@ -191,12 +206,27 @@ impl EndpointV1 {
         }
     }
 
-    pub(super) fn into_domain(self, key: EndpointKey, secrets: EndpointSecretsV1) -> Result<Endpoint, StoreError> {
-        const BAD_FILTER: StoreError = StoreError::Corrupt("an endpoint with an event type that is none");
-        const BAD_SECRET: StoreError = StoreError::Corrupt("an endpoint with a secret that is none");
-        let event_types = self.event_types.iter().map(|text| EventFilter::parse(text).map_err(|_| BAD_FILTER));
-        let signing = secrets.secrets.iter().map(|text| SigningSecret::parse(text).map_err(|_| BAD_SECRET));
-        let header = |(name, value)| CustomHeader { name, value: Secret::new(value) };
+    pub(super) fn into_domain(
+        self,
+        key: EndpointKey,
+        secrets: EndpointSecretsV1,
+    ) -> Result<Endpoint, StoreError> {
+        const BAD_FILTER: StoreError =
+            StoreError::Corrupt("an endpoint with an event type that is none");
+        const BAD_SECRET: StoreError =
+            StoreError::Corrupt("an endpoint with a secret that is none");
+        let event_types = self
+            .event_types
+            .iter()
+            .map(|text| EventFilter::parse(text).map_err(|_| BAD_FILTER));
+        let signing = secrets
+            .secrets
+            .iter()
+            .map(|text| SigningSecret::parse(text).map_err(|_| BAD_SECRET));
+        let header = |(name, value)| CustomHeader {
+            name,
+            value: Secret::new(value),
+        };
         Ok(Endpoint {
             key,
             environment: self.environment,
@@ -242,7 +272,9 @@ row!(EndpointStateV1, 1);
 impl From<&EndpointState> for EndpointStateV1 {
     fn from(state: &EndpointState) -> Self {
         Self {
-            disabled: state.disabled.map(|disabled| (disabled.at, disabled.reason == DisabledReason::Gone)),
+            disabled: state
+                .disabled
+                .map(|disabled| (disabled.at, disabled.reason == DisabledReason::Gone)),
             failing_since: state.failing_since,
             failures: state.failures,
         }
@@ -251,9 +283,18 @@ impl From<&EndpointState> for EndpointStateV1 {
 
 impl From<EndpointStateV1> for EndpointState {
     fn from(row: EndpointStateV1) -> Self {
-        let reason = |gone| if gone { DisabledReason::Gone } else { DisabledReason::Failing };
+        let reason = |gone| {
+            if gone {
+                DisabledReason::Gone
+            } else {
+                DisabledReason::Failing
+            }
+        };
         Self {
-            disabled: row.disabled.map(|(at, gone)| Disabled { at, reason: reason(gone) }),
+            disabled: row.disabled.map(|(at, gone)| Disabled {
+                at,
+                reason: reason(gone),
+            }),
             failing_since: row.failing_since,
             failures: row.failures,
         }
@@ -359,8 +400,22 @@ row!(AttemptV1, 1);
 
 impl From<Attempt> for AttemptV1 {
     fn from(attempt: Attempt) -> Self {
-        let NewAttempt { application, endpoint, message, started, trigger, verdict, request, exchange } = attempt.of;
-        let Exchange { outcome, response, timing, peer } = exchange;
+        let NewAttempt {
+            application,
+            endpoint,
+            message,
+            started,
+            trigger,
+            verdict,
+            request,
+            exchange,
+        } = attempt.of;
+        let Exchange {
+            outcome,
+            response,
+            timing,
+            peer,
+        } = exchange;
         Self {
             application,
             endpoint,

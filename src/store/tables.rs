@@ -5,7 +5,7 @@
 //! comes last, or is ended by a zero byte. Values are a version byte and a
 //! postcard record (`rows.rs`) unless said otherwise.
 
-use redb::{ReadTransaction, ReadableDatabase as _, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, Table, TableDefinition, TableError, WriteTransaction};
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $field:ident, $name:ident = $text:literal: $key:ty => $value:ty;)*) => {
@@ -22,8 +22,6 @@ macro_rules! tables {
             }
         }
 
-        /// Names of all tables, for checks and dumps.
-        pub(super) const TABLE_NAMES: &[&str] = &[$($text),*];
 
         /// Every row of every table as (table, key, value), for comparing stores.
         pub(super) fn dump(txn: &ReadTransaction) -> Result<Vec<(&'static str, Vec<u8>, Vec<u8>)>, redb::Error> {
@@ -40,55 +38,55 @@ macro_rules! tables {
 
 tables! {
     /// text → bytes: format, secret of the ids, greatest key given, check of the master key.
-    meta, META = "meta": &str => &[u8];
+    meta, META = "meta": &'static str => &'static [u8];
     /// environment → [`EnvironmentV1`](super::rows::EnvironmentV1)
-    environments, ENVIRONMENTS = "environments": &[u8; 8] => &[u8];
+    environments, ENVIRONMENTS = "environments": &'static [u8; 8] => &'static [u8];
     /// API key → [`ApiKeyV1`](super::rows::ApiKeyV1)
-    api_keys, API_KEYS = "api_keys": &[u8; 8] => &[u8];
+    api_keys, API_KEYS = "api_keys": &'static [u8; 8] => &'static [u8];
     /// application → [`ApplicationV1`](super::rows::ApplicationV1)
-    applications, APPLICATIONS = "applications": &[u8; 8] => &[u8];
+    applications, APPLICATIONS = "applications": &'static [u8; 8] => &'static [u8];
     /// environment, application → nothing
-    environment_applications, ENVIRONMENT_APPLICATIONS = "environment_applications": &[u8; 16] => &[u8];
+    environment_applications, ENVIRONMENT_APPLICATIONS = "environment_applications": &'static [u8; 16] => &'static [u8];
     /// environment, uid → application
-    application_uids, APPLICATION_UIDS = "application_uids": &[u8] => &[u8; 8];
+    application_uids, APPLICATION_UIDS = "application_uids": &'static [u8] => &'static [u8; 8];
     /// endpoint → [`EndpointV1`](super::rows::EndpointV1)
-    endpoints, ENDPOINTS = "endpoints": &[u8; 8] => &[u8];
-    /// application, endpoint → nothing; deleted endpoints are not in it
-    application_endpoints, APPLICATION_ENDPOINTS = "application_endpoints": &[u8; 16] => &[u8];
+    endpoints, ENDPOINTS = "endpoints": &'static [u8; 8] => &'static [u8];
+    /// application, endpoint → nothing, or a 1 for a deleted one
+    application_endpoints, APPLICATION_ENDPOINTS = "application_endpoints": &'static [u8; 16] => &'static [u8];
     /// application, uid → endpoint
-    endpoint_uids, ENDPOINT_UIDS = "endpoint_uids": &[u8] => &[u8; 8];
+    endpoint_uids, ENDPOINT_UIDS = "endpoint_uids": &'static [u8] => &'static [u8; 8];
     /// endpoint → [`EndpointStateV1`](super::rows::EndpointStateV1); no row: all is well
-    endpoint_states, ENDPOINT_STATES = "endpoint_states": &[u8; 8] => &[u8];
+    endpoint_states, ENDPOINT_STATES = "endpoint_states": &'static [u8; 8] => &'static [u8];
     /// message → [`MessageV1`](super::rows::MessageV1)
-    messages, MESSAGES = "messages": &[u8; 8] => &[u8];
+    messages, MESSAGES = "messages": &'static [u8; 8] => &'static [u8];
     /// message → the payload's bytes as they came in; no row once retention took it
-    payloads, PAYLOADS = "payloads": &[u8; 8] => &[u8];
+    payloads, PAYLOADS = "payloads": &'static [u8; 8] => &'static [u8];
     /// application, message → nothing
-    application_messages, APPLICATION_MESSAGES = "application_messages": &[u8; 16] => &[u8];
+    application_messages, APPLICATION_MESSAGES = "application_messages": &'static [u8; 16] => &'static [u8];
     /// application, uid, 0, message → nothing
-    message_uids, MESSAGE_UIDS = "message_uids": &[u8] => &[u8];
+    message_uids, MESSAGE_UIDS = "message_uids": &'static [u8] => &'static [u8];
     /// message, endpoint → [`DeliveryV1`](super::rows::DeliveryV1)
-    deliveries, DELIVERIES = "deliveries": &[u8; 16] => &[u8];
+    deliveries, DELIVERIES = "deliveries": &'static [u8; 16] => &'static [u8];
     /// endpoint, due (ms), message → trigger. Exactly one row for each delivery that waits.
-    due, DUE = "due": &[u8; 24] => &[u8];
+    due, DUE = "due": &'static [u8; 24] => &'static [u8];
     /// attempt → [`AttemptV1`](super::rows::AttemptV1)
-    attempts, ATTEMPTS = "attempts": &[u8; 8] => &[u8];
+    attempts, ATTEMPTS = "attempts": &'static [u8; 8] => &'static [u8];
     /// endpoint, attempt → nothing
-    endpoint_attempts, ENDPOINT_ATTEMPTS = "endpoint_attempts": &[u8; 16] => &[u8];
+    endpoint_attempts, ENDPOINT_ATTEMPTS = "endpoint_attempts": &'static [u8; 16] => &'static [u8];
     /// SHA-256 of environment, path, key → [`AnswerV1`](super::rows::AnswerV1), encrypted
-    idempotency, IDEMPOTENCY = "idempotency": &[u8; 32] => &[u8];
+    idempotency, IDEMPOTENCY = "idempotency": &'static [u8; 32] => &'static [u8];
     /// when it may be forgotten (ms), key of `idempotency` → nothing
-    idempotency_ends, IDEMPOTENCY_ENDS = "idempotency_ends": &[u8; 40] => &[u8];
+    idempotency_ends, IDEMPOTENCY_ENDS = "idempotency_ends": &'static [u8; 40] => &'static [u8];
     /// inbox → [`InboxV1`](super::rows::InboxV1)
-    inboxes, INBOXES = "inboxes": &[u8; 8] => &[u8];
+    inboxes, INBOXES = "inboxes": &'static [u8; 8] => &'static [u8];
     /// token → inbox
-    inbox_tokens, INBOX_TOKENS = "inbox_tokens": &[u8] => &[u8; 8];
+    inbox_tokens, INBOX_TOKENS = "inbox_tokens": &'static [u8] => &'static [u8; 8];
     /// inbox, received → [`ReceivedV1`](super::rows::ReceivedV1)
-    received, RECEIVED = "received": &[u8; 16] => &[u8];
+    received, RECEIVED = "received": &'static [u8; 16] => &'static [u8];
     /// endpoint, minute → [`CounterV1`](super::rows::CounterV1)
-    counters, COUNTERS = "counters": &[u8; 12] => &[u8];
+    counters, COUNTERS = "counters": &'static [u8; 12] => &'static [u8];
     /// deleted application or endpoint → what is left to sweep
-    tombstones, TOMBSTONES = "tombstones": &[u8; 8] => &[u8];
+    tombstones, TOMBSTONES = "tombstones": &'static [u8; 8] => &'static [u8];
 }
 
 /// A key of two parts.

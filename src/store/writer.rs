@@ -111,7 +111,10 @@ pub enum Change {
         content: Option<Arc<(Message, Bytes)>>,
     },
     /// An endpoint's settings or state; `None` when it is gone.
-    Endpoint { endpoint: EndpointKey, live: Option<Arc<LiveEndpoint>> },
+    Endpoint {
+        endpoint: EndpointKey,
+        live: Option<Arc<LiveEndpoint>>,
+    },
 }
 
 /// An operation of the writer.
@@ -120,10 +123,19 @@ pub(super) trait Operation: Send + 'static {
     type Answer: Send + 'static;
 
     /// Reads, and decides. Must not write.
-    fn check(&mut self, tables: &Tables<'_>, batch: &mut Batch<'_>) -> Result<Result<Self::Plan, Refusal>, StoreError>;
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError>;
 
     /// Writes. Fails only when the disk does.
-    fn apply(self, plan: Self::Plan, tables: &mut Tables<'_>, batch: &mut Batch<'_>) -> Result<Self::Answer, StoreError>;
+    fn apply(
+        self,
+        plan: Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Self::Answer, StoreError>;
 
     /// Bytes that it brings, for the limits.
     fn weight(&self) -> usize {
@@ -157,7 +169,10 @@ impl Batch<'_> {
 
     /// Adds to an endpoint's counter of `at`'s minute.
     pub(super) fn count(&mut self, endpoint: EndpointKey, at: Timestamp, counted: &CounterV1) {
-        self.counters.entry((endpoint, at.minute())).or_default().add(counted);
+        self.counters
+            .entry((endpoint, at.minute()))
+            .or_default()
+            .add(counted);
     }
 
     /// An application and its endpoints, as this transaction sees them.
@@ -189,8 +204,12 @@ impl Batch<'_> {
             row.add(&counted);
             tables.counters.insert(&key, encode(&row).as_slice())?;
         }
-        tables.meta.insert(META_LAST_KEY, self.sequence.last().to_be_bytes().as_slice())?;
-        tables.meta.insert(META_TOTALS, encode(&self.totals).as_slice())?;
+        tables
+            .meta
+            .insert(META_LAST_KEY, self.sequence.last().to_be_bytes().as_slice())?;
+        tables
+            .meta
+            .insert(META_TOTALS, encode(&self.totals).as_slice())?;
         Ok(())
     }
 }
@@ -212,7 +231,11 @@ struct Queued<O: Operation> {
 }
 
 impl<O: Operation> Queued<O> {
-    fn decide(&mut self, tables: &mut Tables<'_>, batch: &mut Batch<'_>) -> Result<Result<Written<O::Answer>, Refusal>, StoreError> {
+    fn decide(
+        &mut self,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Written<O::Answer>, Refusal>, StoreError> {
         if let Some(idempotent) = &self.idempotent
             && let Some(answer) = stored_answer(&idempotent.hash, tables, batch)?
         {
@@ -253,18 +276,37 @@ impl<O: Operation> Job for Queued<O> {
     }
 }
 
-fn stored_answer(hash: &[u8; 32], tables: &Tables<'_>, batch: &Batch<'_>) -> Result<Option<StoredAnswer>, StoreError> {
+fn stored_answer(
+    hash: &[u8; 32],
+    tables: &Tables<'_>,
+    batch: &Batch<'_>,
+) -> Result<Option<StoredAnswer>, StoreError> {
     let Some(sealed) = tables.idempotency.get(hash)? else {
         return Ok(None);
     };
-    let plain = batch.inner.cipher.open("idempotency", hash, sealed.value())?;
+    let plain = batch
+        .inner
+        .cipher
+        .open("idempotency", hash, sealed.value())?;
     let row: AnswerV1 = decode(&plain)?;
     let fresh = batch.now.since(row.created) < IDEMPOTENCY_KEPT;
-    Ok(fresh.then(|| StoredAnswer { status: row.status, body: row.body.into() }))
+    Ok(fresh.then(|| StoredAnswer {
+        status: row.status,
+        body: row.body.into(),
+    }))
 }
 
-fn keep_answer(hash: &[u8; 32], answer: &StoredAnswer, tables: &mut Tables<'_>, batch: &Batch<'_>) -> Result<(), StoreError> {
-    let row = AnswerV1 { status: answer.status, body: answer.body.to_vec(), created: batch.now };
+fn keep_answer(
+    hash: &[u8; 32],
+    answer: &StoredAnswer,
+    tables: &mut Tables<'_>,
+    batch: &Batch<'_>,
+) -> Result<(), StoreError> {
+    let row = AnswerV1 {
+        status: answer.status,
+        body: answer.body.to_vec(),
+        created: batch.now,
+    };
     let sealed = batch.inner.cipher.seal("idempotency", hash, &encode(&row));
     tables.idempotency.insert(hash, sealed.as_slice())?;
     let mut end = [0; 40];
@@ -303,14 +345,20 @@ impl Queue {
     ) {
         let weight = operation.weight();
         let mut state = self.lock();
-        let full = state.urgent.len() >= QUEUE_JOBS_MAX || state.urgent_bytes + weight > QUEUE_BYTES_MAX;
+        let full =
+            state.urgent.len() >= QUEUE_JOBS_MAX || state.urgent_bytes + weight > QUEUE_BYTES_MAX;
         if full || state.closed {
             drop(state);
             let error = if full { StoreError::Busy } else { closed() };
             return reply(Err(error.into()));
         }
         state.urgent_bytes += weight;
-        state.urgent.push_back(Box::new(Queued { operation: Some(operation), idempotent, result: None, reply }));
+        state.urgent.push_back(Box::new(Queued {
+            operation: Some(operation),
+            idempotent,
+            result: None,
+            reply,
+        }));
         drop(state);
         self.wake.notify_one();
     }
@@ -323,7 +371,12 @@ impl Queue {
             drop(state);
             return reply(Err(closed().into()));
         }
-        state.lazy.push_back(Box::new(Queued { operation: Some(operation), idempotent: None, result: None, reply }));
+        state.lazy.push_back(Box::new(Queued {
+            operation: Some(operation),
+            idempotent: None,
+            result: None,
+            reply,
+        }));
         let first = state.lazy.len() == 1 || state.lazy.len() == LAZY_ENOUGH;
         drop(state);
         if first {
@@ -348,7 +401,10 @@ impl Queue {
                 if state.closed {
                     return None;
                 }
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             let quiet = |state: &mut QueueState| {
@@ -372,13 +428,17 @@ impl QueueState {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH_JOBS_MAX && bytes < BATCH_BYTES_MAX {
-            let Some(job) = self.urgent.pop_front() else { break };
+            let Some(job) = self.urgent.pop_front() else {
+                break;
+            };
             bytes += job.weight();
             batch.push(job);
         }
         self.urgent_bytes -= bytes;
         while batch.len() < BATCH_JOBS_MAX {
-            let Some(job) = self.lazy.pop_front() else { break };
+            let Some(job) = self.lazy.pop_front() else {
+                break;
+            };
             batch.push(job);
         }
         batch
@@ -405,7 +465,9 @@ pub(super) fn run(inner: &Arc<Inner>) {
         }
     });
     if std::panic::catch_unwind(work).is_err() {
-        tracing::error!("the writer panicked; ending the process so that nothing half-done is built upon");
+        tracing::error!(
+            "the writer panicked; ending the process so that nothing half-done is built upon"
+        );
         std::process::abort();
     }
 }
@@ -463,7 +525,10 @@ fn commit(inner: &Inner, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Change>, Store
             return Ok(Vec::new());
         }
         batch.flush(&mut tables)?;
-        let after = WriterState { sequence: batch.sequence, totals: batch.totals };
+        let after = WriterState {
+            sequence: batch.sequence,
+            totals: batch.totals,
+        };
         (batch.changes, batch.overlay, after)
     };
     txn.commit()?;
@@ -481,7 +546,14 @@ macro_rules! from_redb {
         }
     )*};
 }
-from_redb!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError, redb::SetDurabilityError, redb::Error);
+from_redb!(
+    redb::StorageError,
+    redb::TableError,
+    redb::TransactionError,
+    redb::CommitError,
+    redb::SetDurabilityError,
+    redb::Error
+);
 
 /// Removes a waiting delivery's row, if it is there.
 pub(super) fn remove_due(
@@ -519,16 +591,31 @@ pub(super) fn insert_due(
 }
 
 /// What a row of the due table says.
-pub(super) fn read_due(key: &[u8; 24], value: &[u8]) -> (EndpointKey, Timestamp, MessageKey, Trigger) {
-    let trigger = if value == [1] { Trigger::Manual } else { Trigger::Scheduled };
-    (EndpointKey::from_u64(part(key, 0)), Timestamp(part(key, 1)), MessageKey::from_u64(part(key, 2)), trigger)
+pub(super) fn read_due(
+    key: &[u8; 24],
+    value: &[u8],
+) -> (EndpointKey, Timestamp, MessageKey, Trigger) {
+    let trigger = if value == [1] {
+        Trigger::Manual
+    } else {
+        Trigger::Scheduled
+    };
+    (
+        EndpointKey::from_u64(part(key, 0)),
+        Timestamp(part(key, 1)),
+        MessageKey::from_u64(part(key, 2)),
+        trigger,
+    )
 }
 
 /// Listeners, told after each commit.
 pub(super) type Listeners = Mutex<Vec<Box<dyn Fn(&[Change]) + Send>>>;
 
 /// Waiting for a reply, from async code.
-pub(super) fn reply_channel<A: Send + 'static>() -> (Reply<A>, tokio::sync::oneshot::Receiver<Result<Written<A>, WriteError>>) {
+pub(super) fn reply_channel<A: Send + 'static>() -> (
+    Reply<A>,
+    tokio::sync::oneshot::Receiver<Result<Written<A>, WriteError>>,
+) {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let reply = Box::new(move |result| {
         // The caller may have gone away; the write stands all the same.
@@ -536,4 +623,3 @@ pub(super) fn reply_channel<A: Send + 'static>() -> (Reply<A>, tokio::sync::ones
     });
     (reply, receiver)
 }
-

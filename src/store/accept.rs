@@ -1,0 +1,160 @@
+//! The first of the two transactions that carry every promise: a message, what
+//! it owes to whom, and the answer that repeats, on disk together.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::applications::covered;
+use super::catalog::ApplicationEntry;
+use super::codec::encode;
+use super::rows::{DeliveryV1, MessageV1};
+use super::tables::{Tables, message_uid, pair};
+use super::writer::{
+    Batch, Change, Idempotent, Operation, Refusal, WriteError, Written, insert_due,
+};
+use super::{Store, StoreError};
+use crate::domain::delivery::{Delivery, Trigger};
+use crate::domain::endpoint::LiveEndpoint;
+use crate::domain::fanout::selects;
+use crate::domain::ids::{EndpointKey, Key, MessageKey};
+use crate::domain::message::{Message, NewMessage, Target};
+use crate::domain::principal::Scope;
+
+/// A message that is on disk.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The message and its payload.
+    pub content: Arc<(Message, Bytes)>,
+    /// How many endpoints it is owed to.
+    pub deliveries: usize,
+}
+
+impl Store {
+    /// Stores a message with its deliveries and their due rows. When this
+    /// returns a message, it is on disk.
+    pub async fn accept(
+        &self,
+        scope: Scope,
+        message: NewMessage,
+        idempotent: Option<Idempotent<Accepted>>,
+    ) -> Result<Written<Accepted>, WriteError> {
+        self.write(Accept { scope, message }, idempotent).await
+    }
+}
+
+struct Accept {
+    scope: Scope,
+    message: NewMessage,
+}
+
+/// Whether this endpoint gets a message, by target and subscription.
+fn wants(endpoint: &LiveEndpoint, message: &NewMessage) -> bool {
+    let settings = &endpoint.settings;
+    match message.target {
+        Target::Only(only) => settings.key == only,
+        Target::FanOut => {
+            endpoint.takes_messages()
+                && selects(
+                    &settings.event_types,
+                    &settings.channels,
+                    &message.event_type,
+                    &message.channels,
+                )
+        }
+    }
+}
+
+impl Operation for Accept {
+    type Plan = Vec<EndpointKey>;
+    type Answer = Accepted;
+
+    fn weight(&self) -> usize {
+        self.message.payload.len()
+    }
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let entry: Arc<ApplicationEntry> =
+            match covered(self.scope, self.message.application, tables, batch)? {
+                Ok(entry) => entry,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+        let wanting = entry
+            .endpoints
+            .iter()
+            .filter(|endpoint| wants(endpoint, &self.message));
+        Ok(Ok(wanting.map(|endpoint| endpoint.settings.key).collect()))
+    }
+
+    fn apply(
+        self,
+        endpoints: Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Accepted, StoreError> {
+        let new = self.message;
+        let key: MessageKey = batch.key();
+        let message = Message {
+            key,
+            application: new.application,
+            event_type: new.event_type,
+            channels: new.channels,
+            uid: new.uid,
+            content_type: new.content_type,
+            origin: new.origin,
+        };
+        write_message(&message, &new.payload, tables, batch)?;
+        let content = Arc::new((message, new.payload));
+        let due = key.made_at();
+        let delivery = encode(&DeliveryV1::from(&Delivery::new(due, Trigger::Scheduled)));
+        for &endpoint in &endpoints {
+            let row = pair(key.as_u64(), endpoint.as_u64());
+            tables.deliveries.insert(&row, delivery.as_slice())?;
+            insert_due(tables, batch, endpoint, due, key, Trigger::Scheduled)?;
+            let content = Some(Arc::clone(&content));
+            batch.tell(Change::Waiting {
+                endpoint,
+                message: key,
+                due,
+                trigger: Trigger::Scheduled,
+                content,
+            });
+        }
+        Ok(Accepted {
+            content,
+            deliveries: endpoints.len(),
+        })
+    }
+}
+
+fn write_message(
+    message: &Message,
+    payload: &Bytes,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let key = message.key.as_u64();
+    let application = message.application.as_u64();
+    tables.messages.insert(
+        &key.to_be_bytes(),
+        encode(&MessageV1::from(message)).as_slice(),
+    )?;
+    tables
+        .payloads
+        .insert(&key.to_be_bytes(), payload.as_ref())?;
+    tables
+        .application_messages
+        .insert(&pair(application, key), &[] as &[u8])?;
+    if let Some(uid) = &message.uid {
+        tables
+            .message_uids
+            .insert(message_uid(application, uid, key).as_slice(), &[] as &[u8])?;
+    }
+    batch.totals.messages += 1;
+    batch.totals.payload_bytes += payload.len() as u64;
+    Ok(())
+}

@@ -1,0 +1,421 @@
+//! What every request needs, in memory: API keys, applications, endpoints with
+//! their decrypted secrets.
+//!
+//! Only a commit changes it, before the commit's callers are answered: who was
+//! answered sees what they did. It is bounded: applications are loaded when
+//! they are asked for, and forgotten when there are too many.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use redb::{ReadTransaction, ReadableTable};
+
+use super::cipher::Cipher;
+use super::codec::decode;
+use super::rows::{ApplicationV1, EndpointSecretsV1, EndpointStateV1, EndpointV1};
+use super::tables::{
+    self, APPLICATION_ENDPOINTS, APPLICATIONS, ENDPOINT_STATES, ENDPOINTS, Tables, pair, second,
+};
+use super::{Store, StoreError};
+use crate::domain::api_key::ApiKey;
+use crate::domain::application::Application;
+use crate::domain::endpoint::{Endpoint, EndpointState, LiveEndpoint};
+use crate::domain::ids::{ApiKeyKey, ApplicationKey, EndpointKey, Key};
+
+/// Endpoints kept in memory at most; beyond that some applications are forgotten.
+const ENDPOINTS_MAX: usize = 200_000;
+
+/// An application and all its endpoints, oldest first.
+#[derive(Clone, Debug)]
+pub struct ApplicationEntry {
+    pub application: Application,
+    pub endpoints: Vec<Arc<LiveEndpoint>>,
+}
+
+impl ApplicationEntry {
+    #[must_use]
+    pub fn endpoint(&self, key: EndpointKey) -> Option<&Arc<LiveEndpoint>> {
+        let at = self
+            .endpoints
+            .binary_search_by_key(&key, |endpoint| endpoint.settings.key)
+            .ok()?;
+        self.endpoints.get(at)
+    }
+
+    /// This entry with `endpoint` in place of what had its key, or added.
+    #[must_use]
+    pub(super) fn with(&self, endpoint: Arc<LiveEndpoint>) -> Self {
+        let mut entry = self.clone();
+        match entry
+            .endpoints
+            .binary_search_by_key(&endpoint.settings.key, |known| known.settings.key)
+        {
+            Ok(at) => entry.endpoints[at] = endpoint,
+            Err(at) => entry.endpoints.insert(at, endpoint),
+        }
+        entry
+    }
+
+    /// This entry without the endpoint.
+    #[must_use]
+    pub(super) fn without(&self, key: EndpointKey) -> Self {
+        let mut entry = self.clone();
+        entry
+            .endpoints
+            .retain(|endpoint| endpoint.settings.key != key);
+        entry
+    }
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Catalog {
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    applications: HashMap<ApplicationKey, Arc<ApplicationEntry>>,
+    owners: HashMap<EndpointKey, ApplicationKey>,
+    api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    /// Counts changes, so that what was read before one is not kept after it.
+    changes: u64,
+}
+
+impl State {
+    fn put(&mut self, entry: Arc<ApplicationEntry>) {
+        if self.owners.len() > ENDPOINTS_MAX {
+            self.applications.clear();
+            self.owners.clear();
+        }
+        let key = entry.application.key;
+        self.forget(key);
+        for endpoint in &entry.endpoints {
+            self.owners.insert(endpoint.settings.key, key);
+        }
+        self.applications.insert(key, entry);
+    }
+
+    fn forget(&mut self, key: ApplicationKey) {
+        for endpoint in self
+            .applications
+            .remove(&key)
+            .iter()
+            .flat_map(|entry| &entry.endpoints)
+        {
+            self.owners.remove(&endpoint.settings.key);
+        }
+    }
+}
+
+impl Catalog {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn cached(&self, key: ApplicationKey) -> Option<Arc<ApplicationEntry>> {
+        self.read().applications.get(&key).cloned()
+    }
+
+    fn cached_endpoint(&self, key: EndpointKey) -> Option<Arc<LiveEndpoint>> {
+        let state = self.read();
+        let entry = state.applications.get(state.owners.get(&key)?)?;
+        entry.endpoint(key).cloned()
+    }
+
+    /// The API key whose text has this hash.
+    #[must_use]
+    pub fn api_key(&self, hash: &[u8; 32]) -> Option<Arc<ApiKey>> {
+        self.read().api_keys.get(hash).cloned()
+    }
+
+    /// Every API key, oldest first.
+    #[must_use]
+    pub fn api_keys(&self) -> Vec<Arc<ApiKey>> {
+        let mut keys: Vec<_> = self.read().api_keys.values().cloned().collect();
+        keys.sort_by_key(|key| key.key);
+        keys
+    }
+
+    /// Makes what a commit changed visible.
+    pub(super) fn commit(&self, overlay: Overlay) {
+        if overlay.is_empty() {
+            return;
+        }
+        let mut state = self.write();
+        state.changes += 1;
+        for (key, changed) in overlay.applications {
+            match changed {
+                Some(entry) => state.put(entry),
+                None => state.forget(key),
+            }
+        }
+        for (_, changed) in overlay.api_keys {
+            match changed {
+                ApiKeyChange::Put(key) => {
+                    state.api_keys.insert(key.hash, key);
+                }
+                ApiKeyChange::Replaced(old, key) => {
+                    state.api_keys.remove(&old);
+                    state.api_keys.insert(key.hash, key);
+                }
+                ApiKeyChange::Removed(hash) => {
+                    state.api_keys.remove(&hash);
+                }
+            }
+        }
+    }
+
+    pub(super) fn forget_applications(&self) {
+        let mut state = self.write();
+        state.changes += 1;
+        state.applications.clear();
+        state.owners.clear();
+    }
+
+    pub(super) fn put_api_key(&self, key: ApiKey) {
+        self.write().api_keys.insert(key.hash, Arc::new(key));
+    }
+}
+
+/// What a transaction has changed so far of what the catalog holds.
+#[derive(Default)]
+pub(super) struct Overlay {
+    applications: HashMap<ApplicationKey, Option<Arc<ApplicationEntry>>>,
+    api_keys: HashMap<ApiKeyKey, ApiKeyChange>,
+}
+
+enum ApiKeyChange {
+    Put(Arc<ApiKey>),
+    Replaced([u8; 32], Arc<ApiKey>),
+    Removed([u8; 32]),
+}
+
+impl Overlay {
+    fn is_empty(&self) -> bool {
+        self.applications.is_empty() && self.api_keys.is_empty()
+    }
+
+    /// `None`: not changed; `Some(None)`: deleted.
+    pub(super) fn application(&self, key: ApplicationKey) -> Option<Option<Arc<ApplicationEntry>>> {
+        self.applications.get(&key).cloned()
+    }
+
+    pub(super) fn put(&mut self, entry: Arc<ApplicationEntry>) {
+        self.applications.insert(entry.application.key, Some(entry));
+    }
+
+    pub(super) fn remove(&mut self, key: ApplicationKey) {
+        self.applications.insert(key, None);
+    }
+
+    pub(super) fn put_api_key(&mut self, key: Arc<ApiKey>) {
+        self.api_keys.insert(key.key, ApiKeyChange::Put(key));
+    }
+
+    pub(super) fn replace_api_key(&mut self, old: &ApiKey, new: Arc<ApiKey>) {
+        self.api_keys
+            .insert(old.key, ApiKeyChange::Replaced(old.hash, new));
+    }
+
+    pub(super) fn remove_api_key(&mut self, key: &ApiKey) {
+        self.api_keys
+            .insert(key.key, ApiKeyChange::Removed(key.hash));
+    }
+}
+
+impl Store {
+    /// An application and its endpoints, or `None` when there is none (or no more).
+    pub fn application(
+        &self,
+        key: ApplicationKey,
+    ) -> Result<Option<Arc<ApplicationEntry>>, StoreError> {
+        let catalog = &self.inner.catalog;
+        if let Some(known) = catalog.cached(key) {
+            return Ok(Some(known));
+        }
+        let before = catalog.read().changes;
+        let loaded = self
+            .read(|txn| load(key, txn, &self.inner.cipher))?
+            .map(Arc::new);
+        if let Some(entry) = &loaded {
+            let mut state = catalog.write();
+            if state.changes == before {
+                state.put(Arc::clone(entry));
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// A live endpoint, or `None` when there is none (or no more).
+    pub fn live_endpoint(&self, key: EndpointKey) -> Result<Option<Arc<LiveEndpoint>>, StoreError> {
+        if let Some(known) = self.inner.catalog.cached_endpoint(key) {
+            return Ok(Some(known));
+        }
+        let owner = self.read(|txn| {
+            let endpoints = txn.open_table(ENDPOINTS)?;
+            let states = txn.open_table(ENDPOINT_STATES)?;
+            read_endpoint(key, &endpoints, &states, &self.inner.cipher)
+        })?;
+        let Some(endpoint) = owner.filter(|endpoint| endpoint.settings.deleted.is_none()) else {
+            return Ok(None);
+        };
+        let entry = self.application(endpoint.settings.application)?;
+        Ok(entry.and_then(|entry| entry.endpoint(key).cloned()))
+    }
+
+    /// An endpoint as it is or, once deleted, as it last was.
+    pub fn endpoint_even_deleted(
+        &self,
+        key: EndpointKey,
+    ) -> Result<Option<LiveEndpoint>, StoreError> {
+        self.read(|txn| {
+            let endpoints = txn.open_table(ENDPOINTS)?;
+            let states = txn.open_table(ENDPOINT_STATES)?;
+            read_endpoint(key, &endpoints, &states, &self.inner.cipher)
+        })
+    }
+}
+
+/// Where an application is loaded from: a snapshot, or the writer's transaction.
+pub(super) trait Source {
+    fn load(
+        &self,
+        key: ApplicationKey,
+        cipher: &Cipher,
+    ) -> Result<Option<ApplicationEntry>, StoreError>;
+}
+
+impl Source for ReadTransaction {
+    fn load(
+        &self,
+        key: ApplicationKey,
+        cipher: &Cipher,
+    ) -> Result<Option<ApplicationEntry>, StoreError> {
+        load_from(
+            key,
+            &self.open_table(APPLICATIONS)?,
+            &self.open_table(APPLICATION_ENDPOINTS)?,
+            &self.open_table(ENDPOINTS)?,
+            &self.open_table(ENDPOINT_STATES)?,
+            cipher,
+        )
+    }
+}
+
+impl Source for Tables<'_> {
+    fn load(
+        &self,
+        key: ApplicationKey,
+        cipher: &Cipher,
+    ) -> Result<Option<ApplicationEntry>, StoreError> {
+        load_from(
+            key,
+            &self.applications,
+            &self.application_endpoints,
+            &self.endpoints,
+            &self.endpoint_states,
+            cipher,
+        )
+    }
+}
+
+pub(super) fn load(
+    key: ApplicationKey,
+    source: &impl Source,
+    cipher: &Cipher,
+) -> Result<Option<ApplicationEntry>, StoreError> {
+    source.load(key, cipher)
+}
+
+fn load_from(
+    key: ApplicationKey,
+    applications: &impl ReadableTable<&'static [u8; 8], &'static [u8]>,
+    owned: &impl ReadableTable<&'static [u8; 16], &'static [u8]>,
+    endpoints: &impl ReadableTable<&'static [u8; 8], &'static [u8]>,
+    states: &impl ReadableTable<&'static [u8; 8], &'static [u8]>,
+    cipher: &Cipher,
+) -> Result<Option<ApplicationEntry>, StoreError> {
+    let Some(row) = applications.get(&key.as_u64().to_be_bytes())? else {
+        return Ok(None);
+    };
+    let application = decode::<ApplicationV1>(row.value())?.into_domain(key);
+    let mut found = Vec::new();
+    for row in owned.range::<&[u8; 16]>(&pair(key.as_u64(), 0)..=&pair(key.as_u64(), u64::MAX))? {
+        let (owned_key, deleted) = row?;
+        if !deleted.value().is_empty() {
+            continue;
+        }
+        let endpoint = EndpointKey::from_u64(second(owned_key.value()));
+        let live = read_endpoint(endpoint, endpoints, states, cipher)?;
+        found.push(Arc::new(live.ok_or(StoreError::Corrupt(
+            "an application lists an endpoint that is not there",
+        ))?));
+    }
+    Ok(Some(ApplicationEntry {
+        application,
+        endpoints: found,
+    }))
+}
+
+pub(super) fn read_endpoint(
+    key: EndpointKey,
+    endpoints: &impl ReadableTable<&'static [u8; 8], &'static [u8]>,
+    states: &impl ReadableTable<&'static [u8; 8], &'static [u8]>,
+    cipher: &Cipher,
+) -> Result<Option<LiveEndpoint>, StoreError> {
+    let bytes = key.as_u64().to_be_bytes();
+    let Some(row) = endpoints.get(&bytes)? else {
+        return Ok(None);
+    };
+    let row: EndpointV1 = decode(row.value())?;
+    let secrets = decode::<EndpointSecretsV1>(&cipher.open("endpoints", &bytes, &row.sealed)?)?;
+    let settings = row.into_domain(key, secrets)?;
+    let state = match states.get(&bytes)? {
+        Some(row) => decode::<EndpointStateV1>(row.value())?.into(),
+        None => EndpointState::default(),
+    };
+    Ok(Some(LiveEndpoint { settings, state }))
+}
+
+/// Writes an endpoint's settings.
+pub(super) fn write_endpoint(
+    endpoint: &Endpoint,
+    tables: &mut Tables<'_>,
+    cipher: &Cipher,
+) -> Result<(), StoreError> {
+    let key = endpoint.key.as_u64().to_be_bytes();
+    let sealed = cipher.seal(
+        "endpoints",
+        &key,
+        &super::codec::encode(&EndpointSecretsV1::from(endpoint)),
+    );
+    let row = super::codec::encode(&EndpointV1::new(endpoint, sealed));
+    tables.endpoints.insert(&key, row.as_slice())?;
+    Ok(())
+}
+
+/// Writes an endpoint's state; none is written while all is well.
+pub(super) fn write_state(
+    key: EndpointKey,
+    state: &EndpointState,
+    tables: &mut Tables<'_>,
+) -> Result<(), StoreError> {
+    let bytes = key.as_u64().to_be_bytes();
+    if *state == EndpointState::default() {
+        tables.endpoint_states.remove(&bytes)?;
+    } else {
+        let row = super::codec::encode(&EndpointStateV1::from(state));
+        tables.endpoint_states.insert(&bytes, row.as_slice())?;
+    }
+    Ok(())
+}
+
+/// The key of an endpoint's uid.
+pub(super) fn endpoint_uid(application: ApplicationKey, uid: &str) -> Vec<u8> {
+    tables::number_text(application.as_u64(), uid)
+}

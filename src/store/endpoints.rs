@@ -1,0 +1,359 @@
+//! Endpoints: made, changed, deleted, found.
+
+use std::sync::Arc;
+
+use redb::ReadableTable as _;
+
+use super::applications::covered;
+use super::catalog::{ApplicationEntry, endpoint_uid, write_endpoint, write_state};
+use super::tables::{ENDPOINT_UIDS, Tables, pair};
+use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
+use super::{Store, StoreError, sweep};
+use crate::domain::endpoint::{Endpoint, EndpointChange, EndpointState, LiveEndpoint};
+use crate::domain::ids::{ApplicationKey, EndpointKey, Key};
+use crate::domain::principal::Scope;
+use crate::domain::signing::{Scheme, SigningSecret};
+
+/// The value of `application_endpoints` for one that is deleted, but kept so
+/// that old deliveries can show it.
+const DELETED: &[u8] = &[1];
+
+impl Store {
+    /// Makes an endpoint. What `settings` leaves out gets its default; without
+    /// secrets one is made.
+    pub async fn create_endpoint(
+        &self,
+        scope: Scope,
+        application: ApplicationKey,
+        settings: EndpointChange,
+        idempotent: Option<Idempotent<LiveEndpoint>>,
+    ) -> Result<Written<LiveEndpoint>, WriteError> {
+        self.write(
+            Create {
+                scope,
+                application,
+                settings,
+            },
+            idempotent,
+        )
+        .await
+    }
+
+    /// Changes what `change` names. Enabling one that the engine disabled
+    /// clears that too; nothing else does.
+    pub async fn update_endpoint(
+        &self,
+        scope: Scope,
+        application: ApplicationKey,
+        key: EndpointKey,
+        change: EndpointChange,
+    ) -> Result<LiveEndpoint, WriteError> {
+        self.write_once(Update {
+            scope,
+            application,
+            key,
+            change,
+        })
+        .await
+    }
+
+    /// Deletes an endpoint. What waits for it is cancelled.
+    pub async fn delete_endpoint(
+        &self,
+        scope: Scope,
+        application: ApplicationKey,
+        key: EndpointKey,
+    ) -> Result<LiveEndpoint, WriteError> {
+        self.write_once(Delete {
+            scope,
+            application,
+            key,
+        })
+        .await
+    }
+
+    /// The endpoint of `application` with this id or uid.
+    pub fn find_endpoint(
+        &self,
+        application: &ApplicationEntry,
+        id_or_uid: &str,
+    ) -> Result<Option<Arc<LiveEndpoint>>, StoreError> {
+        let key = match self.inner.ids.parse::<EndpointKey>(id_or_uid) {
+            Some(key) => Some(key),
+            None => self.read(|txn| {
+                let uids = txn.open_table(ENDPOINT_UIDS)?;
+                let found =
+                    uids.get(endpoint_uid(application.application.key, id_or_uid).as_slice())?;
+                Ok(found.map(|key| EndpointKey::from_u64(u64::from_be_bytes(*key.value()))))
+            })?,
+        };
+        Ok(key.and_then(|key| application.endpoint(key).cloned()))
+    }
+}
+
+fn uid_taken(
+    application: ApplicationKey,
+    uid: Option<&str>,
+    own: Option<EndpointKey>,
+    tables: &Tables<'_>,
+) -> Result<bool, StoreError> {
+    let Some(uid) = uid else { return Ok(false) };
+    let holder = tables
+        .endpoint_uids
+        .get(endpoint_uid(application, uid).as_slice())?;
+    Ok(holder
+        .is_some_and(|key| own.is_none_or(|own| own.as_u64() != u64::from_be_bytes(*key.value()))))
+}
+
+/// `endpoint` with what `change` names.
+fn changed(mut endpoint: Endpoint, change: EndpointChange) -> Endpoint {
+    fn set<T>(field: &mut T, value: Option<T>) {
+        if let Some(value) = value {
+            *field = value;
+        }
+    }
+    set(&mut endpoint.name, change.name);
+    set(&mut endpoint.description, change.description);
+    set(&mut endpoint.url, change.url);
+    set(&mut endpoint.enabled, change.enabled);
+    set(&mut endpoint.paused, change.paused);
+    set(&mut endpoint.event_types, change.event_types);
+    set(&mut endpoint.channels, change.channels);
+    set(&mut endpoint.headers, change.headers);
+    set(&mut endpoint.secrets, change.secrets);
+    set(&mut endpoint.signatures, change.signatures);
+    set(&mut endpoint.success, change.success);
+    set(&mut endpoint.metadata, change.metadata);
+    endpoint.uid = change.uid.or(endpoint.uid);
+    endpoint.retry_schedule = change.retry_schedule.or(endpoint.retry_schedule);
+    endpoint.timeout = change.timeout.or(endpoint.timeout);
+    endpoint.rate_limit = change.rate_limit.or(endpoint.rate_limit);
+    endpoint
+}
+
+fn put(
+    live: LiveEndpoint,
+    entry: &ApplicationEntry,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<LiveEndpoint, StoreError> {
+    write_endpoint(&live.settings, tables, &batch.inner.cipher)?;
+    let shared = Arc::new(live.clone());
+    batch.overlay.put(Arc::new(entry.with(Arc::clone(&shared))));
+    batch.tell(Change::Endpoint {
+        endpoint: live.settings.key,
+        live: Some(shared),
+    });
+    Ok(live)
+}
+
+struct Create {
+    scope: Scope,
+    application: ApplicationKey,
+    settings: EndpointChange,
+}
+
+impl Operation for Create {
+    type Plan = Arc<ApplicationEntry>;
+    type Answer = LiveEndpoint;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let entry = match covered(self.scope, self.application, tables, batch)? {
+            Ok(entry) => entry,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let taken = uid_taken(self.application, self.settings.uid.as_deref(), None, tables)?;
+        Ok(if taken {
+            Err(Refusal::UidTaken)
+        } else {
+            Ok(entry)
+        })
+    }
+
+    fn apply(
+        self,
+        entry: Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<LiveEndpoint, StoreError> {
+        let mut secret = [0; 32];
+        batch.inner.entropy.fill(&mut secret);
+        let key: EndpointKey = batch.key();
+        let blank = Endpoint {
+            key,
+            environment: entry.application.environment,
+            application: self.application,
+            name: String::new(),
+            uid: None,
+            description: String::new(),
+            url: String::new(),
+            enabled: true,
+            paused: false,
+            event_types: Vec::new(),
+            channels: Vec::new(),
+            headers: Vec::new(),
+            secrets: vec![SigningSecret::generate(secret)],
+            signatures: vec![Scheme::Standard, Scheme::Octohooks],
+            retry_schedule: None,
+            timeout: None,
+            rate_limit: None,
+            success: Default::default(),
+            metadata: Default::default(),
+            created: batch.now,
+            updated: batch.now,
+            deleted: None,
+        };
+        let settings = changed(blank, self.settings);
+        tables
+            .application_endpoints
+            .insert(&pair(self.application.as_u64(), key.as_u64()), &[] as &[u8])?;
+        if let Some(uid) = &settings.uid {
+            let uid_key = endpoint_uid(self.application, uid);
+            tables
+                .endpoint_uids
+                .insert(uid_key.as_slice(), &key.as_u64().to_be_bytes())?;
+        }
+        put(
+            LiveEndpoint {
+                settings,
+                state: EndpointState::default(),
+            },
+            &entry,
+            tables,
+            batch,
+        )
+    }
+}
+
+/// An application's entry and one endpoint of it.
+type Found = (Arc<ApplicationEntry>, Arc<LiveEndpoint>);
+
+pub(super) fn found(
+    scope: Scope,
+    application: ApplicationKey,
+    key: EndpointKey,
+    tables: &Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<Result<Found, Refusal>, StoreError> {
+    let entry = match covered(scope, application, tables, batch)? {
+        Ok(entry) => entry,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let endpoint = entry.endpoint(key).cloned();
+    Ok(endpoint
+        .map(|endpoint| (entry, endpoint))
+        .ok_or(Refusal::NoEndpoint))
+}
+
+struct Update {
+    scope: Scope,
+    application: ApplicationKey,
+    key: EndpointKey,
+    change: EndpointChange,
+}
+
+impl Operation for Update {
+    type Plan = Found;
+    type Answer = LiveEndpoint;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Found, Refusal>, StoreError> {
+        let found = match found(self.scope, self.application, self.key, tables, batch)? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let taken = uid_taken(
+            self.application,
+            self.change.uid.as_deref(),
+            Some(self.key),
+            tables,
+        )?;
+        Ok(if taken {
+            Err(Refusal::UidTaken)
+        } else {
+            Ok(found)
+        })
+    }
+
+    fn apply(
+        self,
+        (entry, before): Found,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<LiveEndpoint, StoreError> {
+        if let Some(uid) = &self.change.uid {
+            if let Some(old) = &before.settings.uid {
+                tables
+                    .endpoint_uids
+                    .remove(endpoint_uid(self.application, old).as_slice())?;
+            }
+            let uid_key = endpoint_uid(self.application, uid);
+            tables
+                .endpoint_uids
+                .insert(uid_key.as_slice(), &self.key.as_u64().to_be_bytes())?;
+        }
+        let mut state = before.state.clone();
+        if self.change.enabled == Some(true) && state.disabled.is_some() {
+            state = EndpointState::default();
+            write_state(self.key, &state, tables)?;
+        }
+        let mut settings = changed(before.settings.clone(), self.change);
+        settings.updated = batch.now;
+        put(LiveEndpoint { settings, state }, &entry, tables, batch)
+    }
+}
+
+struct Delete {
+    scope: Scope,
+    application: ApplicationKey,
+    key: EndpointKey,
+}
+
+impl Operation for Delete {
+    type Plan = Found;
+    type Answer = LiveEndpoint;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Found, Refusal>, StoreError> {
+        found(self.scope, self.application, self.key, tables, batch)
+    }
+
+    fn apply(
+        self,
+        (entry, before): Found,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<LiveEndpoint, StoreError> {
+        let deleted = LiveEndpoint::clone(&before);
+        let mut last = deleted.settings.clone();
+        last.deleted = Some(batch.now);
+        last.secrets.clear();
+        last.headers.clear();
+        write_endpoint(&last, tables, &batch.inner.cipher)?;
+        tables
+            .application_endpoints
+            .insert(&pair(self.application.as_u64(), self.key.as_u64()), DELETED)?;
+        if let Some(uid) = &deleted.settings.uid {
+            tables
+                .endpoint_uids
+                .remove(endpoint_uid(self.application, uid).as_slice())?;
+        }
+        sweep::mark(self.key.as_u64(), sweep::Kind::Endpoint, tables)?;
+        batch.overlay.put(Arc::new(entry.without(self.key)));
+        batch.tell(Change::Endpoint {
+            endpoint: self.key,
+            live: None,
+        });
+        Ok(deleted)
+    }
+}

@@ -1,0 +1,286 @@
+//! The second of the two transactions that carry every promise: an attempt,
+//! what follows from it, and the counters, on disk together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redb::ReadableTable as _;
+
+use super::catalog::write_state;
+use super::codec::{decode, encode};
+use super::rows::{AttemptV1, CounterV1, DeliveryV1};
+use super::tables::{Tables, pair};
+use super::writer::{
+    Batch, Change, Operation, Refusal, WriteError, Written, insert_due, remove_due,
+};
+use super::{Store, StoreError};
+use crate::domain::attempt::{Attempt, NewAttempt};
+use crate::domain::delivery::{AttemptMark, Delivery, Trigger, Verdict};
+use crate::domain::endpoint::{
+    Disabled, DisabledReason, EndpointState, FAILING_FOR_MAX, FAILURES_TO_DISABLE, LiveEndpoint,
+};
+use crate::domain::ids::{AttemptKey, Key};
+use crate::domain::retry::{Attempted, after_attempt};
+use crate::domain::time::Timestamp;
+
+/// What a recorded attempt led to.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded {
+    /// When and why the delivery is tried again, if it is.
+    pub next: Option<(Timestamp, Trigger)>,
+}
+
+impl Store {
+    /// Records an attempt and what follows from it. `took` is the due row that
+    /// led to it, `retry_at` what the schedule says about trying again.
+    ///
+    /// Does not wait: `done` is called on the writer's thread after the commit,
+    /// or with an error after which it must be recorded again.
+    pub fn record(
+        &self,
+        attempt: NewAttempt,
+        took: (Timestamp, Trigger),
+        retry_at: Option<Timestamp>,
+        payload_bytes: usize,
+        done: impl FnOnce(Result<Recorded, WriteError>) + Send + 'static,
+    ) {
+        let operation = Record {
+            attempt,
+            took,
+            retry_at,
+            payload_bytes,
+        };
+        let reply = move |result: Result<Written<Recorded>, WriteError>| {
+            done(result.map(|written| match written {
+                Written::Fresh(recorded) => recorded,
+                Written::Repeated(_) => {
+                    unreachable!("without an idempotency key nothing is repeated")
+                }
+            }));
+        };
+        self.inner.queue.submit_lazy(operation, Box::new(reply));
+    }
+}
+
+struct Record {
+    attempt: NewAttempt,
+    took: (Timestamp, Trigger),
+    retry_at: Option<Timestamp>,
+    payload_bytes: usize,
+}
+
+impl Operation for Record {
+    /// The delivery before; `None` when its application was swept meanwhile.
+    type Plan = Option<Delivery>;
+    type Answer = Recorded;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        _: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let row = pair(
+            self.attempt.message.as_u64(),
+            self.attempt.endpoint.as_u64(),
+        );
+        let found = tables.deliveries.get(&row)?;
+        let delivery = found
+            .map(|bytes| decode::<DeliveryV1>(bytes.value()))
+            .transpose()?;
+        Ok(Ok(delivery.map(Delivery::from)))
+    }
+
+    fn apply(
+        self,
+        before: Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Recorded, StoreError> {
+        let Some(before) = before else {
+            return Ok(Recorded { next: None });
+        };
+        let (message, endpoint) = (self.attempt.message, self.attempt.endpoint);
+        let key: AttemptKey = batch.key();
+        let attempted = Attempted {
+            mark: AttemptMark {
+                key,
+                status: self.attempt.exchange.outcome.status_code(),
+            },
+            verdict: self.attempt.verdict,
+            took: self.took,
+            retry_at: self.retry_at,
+        };
+        let after = after_attempt(&before, &attempted);
+        if after.waiting() != before.waiting() {
+            if let Some((due, _)) = before.waiting() {
+                remove_due(tables, batch, endpoint, due, message)?;
+            }
+            if let Some((due, trigger)) = after.waiting() {
+                insert_due(tables, batch, endpoint, due, message, trigger)?;
+                batch.tell(Change::Waiting {
+                    endpoint,
+                    message,
+                    due,
+                    trigger,
+                    content: None,
+                });
+            }
+        }
+        let row = encode(&DeliveryV1::from(&after));
+        tables
+            .deliveries
+            .insert(&pair(message.as_u64(), endpoint.as_u64()), row.as_slice())?;
+        update_state(&self.attempt, tables, batch)?;
+        count(&self.attempt, self.payload_bytes, batch);
+        let next = after.waiting().map(|(due, _)| due);
+        write_attempt(
+            Attempt {
+                key,
+                number: after.attempt_count,
+                next,
+                of: self.attempt,
+            },
+            tables,
+            batch,
+        )?;
+        Ok(Recorded {
+            next: after.waiting(),
+        })
+    }
+}
+
+fn write_attempt(
+    attempt: Attempt,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let key = attempt.key.as_u64();
+    let endpoint = attempt.of.endpoint.as_u64();
+    tables.attempts.insert(
+        &key.to_be_bytes(),
+        encode(&AttemptV1::from(attempt)).as_slice(),
+    )?;
+    tables
+        .endpoint_attempts
+        .insert(&pair(endpoint, key), &[] as &[u8])?;
+    batch.totals.attempts += 1;
+    Ok(())
+}
+
+fn count(attempt: &NewAttempt, payload_bytes: usize, batch: &mut Batch<'_>) {
+    let duration_ms = attempt.exchange.timing.total_us / 1000;
+    let delivered = attempt.verdict == Verdict::Delivered;
+    let counted = CounterV1 {
+        delivered: u32::from(delivered),
+        failed: u32::from(!delivered),
+        unanswered: u32::from(!delivered && attempt.exchange.response.is_none()),
+        duration_ms: u64::from(duration_ms),
+        duration_max_ms: duration_ms,
+        sent_bytes: payload_bytes as u64,
+    };
+    batch.count(attempt.endpoint, attempt.started, &counted);
+}
+
+/// What the attempt says about the endpoint, written only when it changes.
+fn update_state(
+    attempt: &NewAttempt,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let Some(entry) = batch.application(tables, attempt.application)? else {
+        return Ok(());
+    };
+    let Some(live) = entry.endpoint(attempt.endpoint) else {
+        return Ok(());
+    };
+    let after = state_after(&live.state, attempt.verdict, attempt.started);
+    if after == live.state {
+        return Ok(());
+    }
+    write_state(attempt.endpoint, &after, tables)?;
+    let was_disabled = live.state.disabled.is_some();
+    let changed = Arc::new(LiveEndpoint {
+        settings: live.settings.clone(),
+        state: after,
+    });
+    batch
+        .overlay
+        .put(Arc::new(entry.with(Arc::clone(&changed))));
+    if changed.state.disabled.is_some() != was_disabled {
+        batch.tell(Change::Endpoint {
+            endpoint: attempt.endpoint,
+            live: Some(changed),
+        });
+    }
+    Ok(())
+}
+
+/// An endpoint's state after an attempt.
+fn state_after(before: &EndpointState, verdict: Verdict, at: Timestamp) -> EndpointState {
+    if verdict == Verdict::Delivered {
+        return EndpointState {
+            disabled: before.disabled,
+            ..EndpointState::default()
+        };
+    }
+    let failing_since = before.failing_since.unwrap_or(at);
+    let failures = before.failures.saturating_add(1);
+    let failing_for: Duration = at.since(failing_since);
+    let reason = match verdict {
+        Verdict::Gone => Some(DisabledReason::Gone),
+        _ if failing_for >= FAILING_FOR_MAX && failures >= FAILURES_TO_DISABLE => {
+            Some(DisabledReason::Failing)
+        }
+        _ => None,
+    };
+    let disabled = before
+        .disabled
+        .or(reason.map(|reason| Disabled { at, reason }));
+    EndpointState {
+        disabled,
+        failing_since: Some(failing_since),
+        failures,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_disabled_by_410_or_by_failing_for_five_days() {
+        let day = 24 * 3600 * 1000;
+        let failing = |since: u64, failures| EndpointState {
+            disabled: None,
+            failing_since: Some(Timestamp(since)),
+            failures,
+        };
+        for (before, verdict, at, want) in [
+            (EndpointState::default(), Verdict::Failed, 5, None),
+            (
+                EndpointState::default(),
+                Verdict::Gone,
+                5,
+                Some(DisabledReason::Gone),
+            ),
+            (failing(0, 100), Verdict::Failed, 5 * day - 1, None),
+            (
+                failing(0, 100),
+                Verdict::Failed,
+                5 * day,
+                Some(DisabledReason::Failing),
+            ),
+            (failing(0, 3), Verdict::Failed, 6 * day, None),
+            (failing(0, 100), Verdict::Delivered, 6 * day, None),
+        ] {
+            let after = state_after(&before, verdict, Timestamp(at));
+            assert_eq!(
+                after.disabled.map(|disabled| disabled.reason),
+                want,
+                "{before:?} {verdict:?} {at}"
+            );
+        }
+        let after = state_after(&failing(0, 100), Verdict::Delivered, Timestamp(9));
+        assert_eq!(after, EndpointState::default(), "a success clears what was");
+    }
+}

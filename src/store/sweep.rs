@@ -1,0 +1,281 @@
+//! Deleting what a deleted application or endpoint leaves, a little at a time.
+//!
+//! Deletion itself writes a tombstone and answers at once; the sweeper then
+//! removes rows in bounded steps, so that nothing else waits for it.
+
+use redb::ReadableTable as _;
+
+use super::codec::{decode, encode};
+use super::rows::{DeliveryV1, MessageV1};
+use super::tables::{self, Tables, counter, message_uid, pair, part, second, triple};
+use super::writer::{Batch, Operation, Refusal, WriteError, read_due, remove_due};
+use super::{Store, StoreError};
+use crate::domain::delivery::{Delivery, DeliveryState};
+use crate::domain::ids::{EndpointKey, Key, MessageKey};
+
+/// Rows of a kind that one step removes at most.
+const STEP_ROWS: usize = 500;
+
+/// What a tombstone stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Application,
+    Endpoint,
+}
+
+/// Leaves a tombstone for the sweeper.
+pub(super) fn mark(key: u64, kind: Kind, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    let value: &[u8] = match kind {
+        Kind::Application => &[1],
+        Kind::Endpoint => &[2],
+    };
+    tables.tombstones.insert(&key.to_be_bytes(), value)?;
+    Ok(())
+}
+
+impl Store {
+    /// Sweeps one step. Answers whether there is more to sweep.
+    pub async fn sweep(&self) -> Result<bool, WriteError> {
+        self.write_once(Sweep).await
+    }
+
+    /// Whether anything is left to sweep.
+    pub fn has_tombstones(&self) -> Result<bool, StoreError> {
+        self.read(|txn| Ok(txn.open_table(tables::TOMBSTONES)?.first()?.is_some()))
+    }
+}
+
+struct Sweep;
+
+impl Operation for Sweep {
+    type Plan = (u64, Kind);
+    type Answer = bool;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        _: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let Some((key, kind)) = tables.tombstones.first()? else {
+            return Ok(Ok((0, Kind::Application)));
+        };
+        let kind = if kind.value() == [2] {
+            Kind::Endpoint
+        } else {
+            Kind::Application
+        };
+        Ok(Ok((u64::from_be_bytes(*key.value()), kind)))
+    }
+
+    fn apply(
+        self,
+        (key, kind): Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<bool, StoreError> {
+        let finished = match kind {
+            Kind::Application => sweep_application(key, tables, batch)?,
+            Kind::Endpoint => cancel_waiting(EndpointKey::from_u64(key), tables, batch)?,
+        };
+        if finished {
+            tables.tombstones.remove(&key.to_be_bytes())?;
+        }
+        Ok(tables.tombstones.first()?.is_some())
+    }
+}
+
+/// One step of an application's rows; true when none are left.
+fn sweep_application(
+    application: u64,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<bool, StoreError> {
+    let owned = pair(application, 0)..=pair(application, u64::MAX);
+    let messages = first_keys(
+        tables
+            .application_messages
+            .range::<&[u8; 16]>(&owned.start()..=&owned.end())?,
+    )?;
+    for &message in &messages {
+        remove_message(MessageKey::from_u64(message), tables, batch)?;
+    }
+    if messages.len() == STEP_ROWS {
+        return Ok(false);
+    }
+    let endpoints = first_keys(
+        tables
+            .application_endpoints
+            .range::<&[u8; 16]>(&owned.start()..=&owned.end())?,
+    )?;
+    for endpoint in endpoints {
+        if !sweep_endpoint(endpoint, tables, batch)? {
+            return Ok(false);
+        }
+        tables
+            .application_endpoints
+            .remove(&pair(application, endpoint))?;
+    }
+    let uids = application.to_be_bytes().to_vec()..(application + 1).to_be_bytes().to_vec();
+    tables
+        .endpoint_uids
+        .retain_in(uids.start.as_slice()..uids.end.as_slice(), |_, _| false)?;
+    Ok(true)
+}
+
+type PairRange<'a> = redb::Range<'a, &'static [u8; 16], &'static [u8]>;
+
+/// The second parts of the first [`STEP_ROWS`] keys.
+fn first_keys(range: PairRange<'_>) -> Result<Vec<u64>, StoreError> {
+    range
+        .take(STEP_ROWS)
+        .map(|row| Ok(second(row?.0.value())))
+        .collect()
+}
+
+/// One step of an endpoint's own rows; true when none are left.
+fn sweep_endpoint(
+    endpoint: u64,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<bool, StoreError> {
+    if !cancel_waiting(EndpointKey::from_u64(endpoint), tables, batch)? {
+        return Ok(false);
+    }
+    let attempts = first_keys(
+        tables
+            .endpoint_attempts
+            .range::<&[u8; 16]>(&pair(endpoint, 0)..=&pair(endpoint, u64::MAX))?,
+    )?;
+    for &attempt in &attempts {
+        remove_attempt(endpoint, attempt, tables, batch)?;
+    }
+    if attempts.len() == STEP_ROWS {
+        return Ok(false);
+    }
+    let minutes = counter(endpoint, 0)..=counter(endpoint, u32::MAX);
+    tables
+        .counters
+        .retain_in::<&[u8; 12], _>(&minutes.start()..=&minutes.end(), |_, _| false)?;
+    tables.endpoint_states.remove(&endpoint.to_be_bytes())?;
+    tables.endpoints.remove(&endpoint.to_be_bytes())?;
+    Ok(true)
+}
+
+/// Ends one step of an endpoint's waiting deliveries; true when none are left.
+fn cancel_waiting(
+    endpoint: EndpointKey,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<bool, StoreError> {
+    let key = endpoint.as_u64();
+    let waiting = tables
+        .due
+        .range::<&[u8; 24]>(&triple(key, 0, 0)..=&triple(key, u64::MAX, u64::MAX))?;
+    let rows: Vec<_> = waiting
+        .take(STEP_ROWS)
+        .map(|row| {
+            let (key, value) = row?;
+            Ok(read_due(key.value(), value.value()))
+        })
+        .collect::<Result<_, StoreError>>()?;
+    for &(endpoint, due, message, _) in &rows {
+        remove_due(tables, batch, endpoint, due, message)?;
+        let row = pair(message.as_u64(), endpoint.as_u64());
+        let found = tables
+            .deliveries
+            .get(&row)?
+            .map(|bytes| decode::<DeliveryV1>(bytes.value()))
+            .transpose()?;
+        if let Some(delivery) = found {
+            let cancelled = Delivery {
+                state: DeliveryState::Cancelled,
+                ..delivery.into()
+            };
+            tables
+                .deliveries
+                .insert(&row, encode(&DeliveryV1::from(&cancelled)).as_slice())?;
+        }
+    }
+    Ok(rows.len() < STEP_ROWS)
+}
+
+/// Removes an attempt from the log.
+pub(super) fn remove_attempt(
+    endpoint: u64,
+    attempt: u64,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    tables.endpoint_attempts.remove(&pair(endpoint, attempt))?;
+    if tables.attempts.remove(&attempt.to_be_bytes())?.is_some() {
+        batch.totals.attempts -= 1;
+    }
+    Ok(())
+}
+
+/// Removes a payload; the message itself stays.
+pub(super) fn remove_payload(
+    message: MessageKey,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    if let Some(payload) = tables.payloads.remove(&message.as_u64().to_be_bytes())? {
+        batch.totals.payload_bytes -= payload.value().len() as u64;
+    }
+    Ok(())
+}
+
+/// Removes a message with its deliveries and the attempts they list.
+pub(super) fn remove_message(
+    message: MessageKey,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    for (endpoint, delivery) in deliveries_of(message, tables)? {
+        if let Some((due, _)) = delivery.waiting() {
+            remove_due(tables, batch, endpoint, due, message)?;
+        }
+        for mark in &delivery.attempts {
+            remove_attempt(endpoint.as_u64(), mark.key.as_u64(), tables, batch)?;
+        }
+        tables
+            .deliveries
+            .remove(&pair(message.as_u64(), endpoint.as_u64()))?;
+    }
+    remove_payload(message, tables, batch)?;
+    let key = message.as_u64();
+    let removed = match tables.messages.remove(&key.to_be_bytes())? {
+        Some(row) => Some(decode::<MessageV1>(row.value())?.into_domain(message)),
+        None => None,
+    };
+    if let Some(removed) = removed {
+        batch.totals.messages -= 1;
+        let application = removed.application.as_u64();
+        tables
+            .application_messages
+            .remove(&pair(application, key))?;
+        if let Some(uid) = &removed.uid {
+            tables
+                .message_uids
+                .remove(message_uid(application, uid, key).as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+/// The deliveries of a message.
+pub(super) fn deliveries_of(
+    message: MessageKey,
+    tables: &Tables<'_>,
+) -> Result<Vec<(EndpointKey, Delivery)>, StoreError> {
+    let key = message.as_u64();
+    let rows = tables
+        .deliveries
+        .range::<&[u8; 16]>(&pair(key, 0)..=&pair(key, u64::MAX))?;
+    rows.map(|row| {
+        let (key, value) = row?;
+        let endpoint = EndpointKey::from_u64(part(key.value(), 1));
+        Ok((endpoint, decode::<DeliveryV1>(value.value())?.into()))
+    })
+    .collect()
+}
