@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod attempt;
+pub mod duration;
 pub mod secret;
 pub mod signing;
 pub mod time;
