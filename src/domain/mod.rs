@@ -6,6 +6,7 @@ pub mod application;
 pub mod attempt;
 pub mod breaker;
 pub mod delivery;
+pub mod duration;
 pub mod endpoint;
 pub mod environment;
 pub mod fanout;
