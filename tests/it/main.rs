@@ -1,1 +1,1 @@
-
+mod slow_clients;
