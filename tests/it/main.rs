@@ -1,1 +1,4 @@
+//! The one integration binary: a module per feature, driven as a user would.
+
 mod settings;
+mod slow_clients;
