@@ -1,1 +1,1 @@
-
+mod evil_endpoints;
