@@ -1,4 +1,5 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
+mod evil_endpoints;
 mod settings;
 mod slow_clients;
