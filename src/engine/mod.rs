@@ -1,1 +1,274 @@
+//! The data plane: accept, schedule, send, record, replay, prune.
+//!
+//! The files are the steps an event takes; read them in that order. The loop
+//! is in the table, not in the code: a retry and a replay both end in writing a
+//! due row, and the scheduler finds it.
+
+pub mod prune;
+pub mod receive;
+mod schedule;
+mod send;
 pub mod transport;
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use self::schedule::{Dispatch, Scheduler};
+use self::transport::Transport;
+use crate::domain::ids::EndpointKey;
+use crate::domain::time::Timestamp;
+use crate::seams::clock::SharedClock;
+use crate::seams::entropy::SharedEntropy;
+use crate::store::{Change, Store};
+
+/// The scheduler looks at the wall clock at least this often, so that a clock
+/// that steps is noticed.
+const CLOCK_LOOK: Duration = Duration::from_secs(1);
+/// Lanes that are found at start with one look at the table.
+const LANES_PER_LOOK: usize = 1000;
+
+/// What the deployment decides about deliveries.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// Waits after each failed attempt, for endpoints without their own.
+    pub retry_schedule: Vec<Duration>,
+    /// For one attempt, body included, for endpoints without their own.
+    pub attempt_timeout: Duration,
+    /// Attempts in flight at once.
+    pub sockets_max: usize,
+    /// Where this server can be reached; what is under its `/in/` is delivered
+    /// inside the process.
+    pub public_url: String,
+}
+
+/// Delivers what the store says is due. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    store: Store,
+    transport: Arc<dyn Transport>,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    settings: EngineSettings,
+    scheduler: Mutex<Scheduler>,
+    /// Wakes the task that reads the table and waits for what is due.
+    wake: Notify,
+    /// Told when an attempt ends, for [`Engine::drain`].
+    ended: Notify,
+    stopping: AtomicBool,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Engine {
+    /// An engine over `store`, which delivers nothing until [`run`](Self::run)
+    /// does. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        transport: Arc<dyn Transport>,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+        settings: EngineSettings,
+    ) -> Self {
+        let scheduler = Mutex::new(Scheduler::new(settings.sockets_max));
+        let inner = Arc::new(Inner {
+            store,
+            transport,
+            clock,
+            entropy,
+            settings,
+            scheduler,
+            wake: Notify::new(),
+            ended: Notify::new(),
+            stopping: AtomicBool::new(false),
+            runtime: tokio::runtime::Handle::current(),
+        });
+        let listening = Arc::downgrade(&inner);
+        inner.store.listen(move |changes| {
+            if let Some(inner) = listening.upgrade() {
+                inner.changed(changes);
+            }
+        });
+        Self { inner }
+    }
+
+    /// Finds what waits on disk, and delivers what becomes due, until
+    /// [`drain`](Self::drain).
+    pub fn run(&self) -> impl Future<Output = ()> + Send + 'static {
+        let inner = Arc::clone(&self.inner);
+        async move {
+            inner.find_lanes().await;
+            while !inner.stopping.load(Ordering::Acquire) {
+                inner.read_due();
+                inner.dispatch();
+                inner.wait().await;
+            }
+        }
+    }
+
+    /// Starts nothing new and waits until every attempt in flight has ended,
+    /// or `limit` is over. Answers how many are still in flight: they stay
+    /// due, and are sent again after the next start.
+    pub async fn drain(&self, limit: Duration) -> usize {
+        self.inner.stopping.store(true, Ordering::Release);
+        self.inner.wake.notify_one();
+        let idle = async {
+            while self.in_flight() > 0 {
+                self.inner.ended.notified().await;
+            }
+        };
+        tokio::select! {
+            () = idle => {}
+            () = self.inner.clock.sleep(limit) => {}
+        }
+        self.in_flight()
+    }
+
+    /// Attempts that are being made.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.inner.lock().in_flight()
+    }
+
+    /// Whether the delivery of this message to this endpoint is being attempted.
+    #[must_use]
+    pub fn is_in_flight(
+        &self,
+        endpoint: EndpointKey,
+        message: crate::domain::ids::MessageKey,
+    ) -> bool {
+        self.inner.lock().is_in_flight(endpoint, message)
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Scheduler> {
+        self.scheduler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called by the writer after each commit.
+    fn changed(self: &Arc<Self>, changes: &[Change]) {
+        let now = self.clock.now();
+        let mut scheduler = self.lock();
+        for change in changes {
+            match change {
+                Change::Waiting {
+                    endpoint,
+                    message,
+                    due,
+                    trigger,
+                    content,
+                } => {
+                    scheduler.waiting(*endpoint, *message, *due, *trigger, content.clone(), now);
+                }
+                Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
+            }
+        }
+        drop(scheduler);
+        self.dispatch();
+    }
+
+    /// Starts every attempt that may start now.
+    fn dispatch(self: &Arc<Self>) {
+        while let Some(dispatch) = self.take() {
+            let inner = Arc::clone(self);
+            self.runtime
+                .spawn(async move { inner.work(dispatch).await });
+        }
+    }
+
+    /// Makes attempts one after the other as long as there are any to make.
+    async fn work(self: Arc<Self>, first: Dispatch) {
+        let mut next = Some(first);
+        while let Some(dispatch) = next {
+            send::deliver(&self, dispatch).await;
+            self.ended.notify_waiters();
+            next = self.take();
+        }
+    }
+
+    fn take(&self) -> Option<Dispatch> {
+        if self.stopping.load(Ordering::Acquire) {
+            return None;
+        }
+        let now = self.clock.now();
+        let mut scheduler = self.lock();
+        loop {
+            if let Some(unknown) = scheduler.unprepared() {
+                scheduler.prepared(unknown, send::destination(self, unknown));
+                continue;
+            }
+            let dispatch = scheduler.take(now);
+            if scheduler.wants_attention() {
+                self.wake.notify_one();
+            }
+            return dispatch;
+        }
+    }
+
+    /// Finds every endpoint for which something waits.
+    async fn find_lanes(&self) {
+        let mut after = None;
+        loop {
+            match self.store.due_endpoints(after, LANES_PER_LOOK) {
+                Ok(found) => {
+                    let mut scheduler = self.lock();
+                    for &(endpoint, due) in &found {
+                        scheduler.on_disk(endpoint, due);
+                    }
+                    after = found.last().map(|(endpoint, _)| *endpoint);
+                    if found.len() < LANES_PER_LOOK {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot read what is due; trying again");
+                    self.clock.sleep(CLOCK_LOOK).await;
+                }
+            }
+        }
+    }
+
+    /// Reads, for every lane that has room, what is due on disk.
+    fn read_due(&self) {
+        let now = self.clock.now();
+        self.lock().advance(now);
+        loop {
+            let Some(wanted) = self.lock().wants_rows() else {
+                return;
+            };
+            let in_hand = |message| self.lock().holds(wanted.endpoint, message);
+            let read = self
+                .store
+                .due_rows(wanted.endpoint, now, wanted.take, in_hand);
+            let mut scheduler = self.lock();
+            match read {
+                Ok((rows, next)) => scheduler.loaded(wanted.endpoint, &rows, next),
+                Err(error) => {
+                    tracing::error!(%error, "cannot read what is due; trying again");
+                    scheduler.read_failed(wanted.endpoint, now.plus(CLOCK_LOOK));
+                }
+            }
+        }
+    }
+
+    async fn wait(&self) {
+        let now = self.clock.now();
+        let next: Option<Timestamp> = self.lock().next_wake();
+        let pause = next.map_or(CLOCK_LOOK, |due| due.since(now).min(CLOCK_LOOK));
+        tokio::select! {
+            biased;
+            () = self.wake.notified() => {}
+            () = self.clock.sleep(pause) => {}
+        }
+    }
+}

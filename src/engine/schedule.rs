@@ -1,0 +1,499 @@
+//! Which delivery goes next.
+//!
+//! Every endpoint has a lane: its own queue on disk, of which a bounded window
+//! is in memory, its own cap on what is in flight, its own rate limit and
+//! circuit breaker. Lanes take turns. So a dead endpoint with a million waiting
+//! deliveries costs its lane's window, and nobody else anything.
+//!
+//! Everything here is memory and decisions; time is handed in. What is in
+//! flight stays due on disk until it is recorded: after a crash it is found and
+//! sent again.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::send::Prepared;
+use crate::domain::breaker::{Signal, Throttle};
+use crate::domain::delivery::Trigger;
+use crate::domain::ids::{EndpointKey, MessageKey};
+use crate::domain::message::Message;
+use crate::domain::time::Timestamp;
+use crate::store::DueRow;
+
+/// Rows of one lane in memory at most.
+const WINDOW: usize = 256;
+/// A lane with fewer rows in memory reads more.
+const WINDOW_LOW: usize = 64;
+/// Payload bytes that all lanes keep in memory, to spare a read; beyond it
+/// only keys are kept.
+const CONTENT_BYTES_MAX: usize = 16 << 20;
+
+/// A message and its payload.
+pub(super) type Content = Arc<(Message, Bytes)>;
+
+/// One attempt to make.
+pub(super) struct Dispatch {
+    pub endpoint: Arc<Prepared>,
+    pub message: MessageKey,
+    pub due: Timestamp,
+    pub trigger: Trigger,
+    /// `None`: read it.
+    pub content: Option<Content>,
+}
+
+/// Rows that a lane wants from the disk.
+pub(super) struct Wanted {
+    pub endpoint: EndpointKey,
+    pub take: usize,
+}
+
+struct Ready {
+    message: MessageKey,
+    due: Timestamp,
+    trigger: Trigger,
+    content: Option<Content>,
+}
+
+#[derive(Default)]
+struct Lane {
+    ready: VecDeque<Ready>,
+    /// Messages that are ready, in flight, or waiting to be recorded.
+    held: HashSet<MessageKey>,
+    flying: HashSet<MessageKey>,
+    throttle: Throttle,
+    /// What sending needs; `None` until it is asked for, or after a change.
+    prepared: Option<Arc<Prepared>>,
+    /// Those that were made due again while they were held: to be read anew.
+    again: HashSet<MessageKey>,
+    /// When the rate limit lets the next one go, in microseconds.
+    rate_next_us: u64,
+    /// There may be due rows on disk that are not in memory.
+    unread: bool,
+    /// A row was committed since the last read began.
+    missed: bool,
+    /// The endpoint was deleted: the lane goes when nothing flies any more.
+    gone: bool,
+    /// The lane is in `turns`.
+    in_turn: bool,
+    /// The lane is in `reads`.
+    in_reads: bool,
+    /// When the lane is looked at again, if nothing else happens.
+    timer: Option<Timestamp>,
+}
+
+/// How far a lane may fall behind its rate limit and catch up, in microseconds.
+const RATE_BURST_US: u64 = 50_000;
+
+impl Lane {
+    /// Counts one more against the rate limit, or says when the next may go.
+    fn over_rate(&mut self, per_second: u32, now: Timestamp) -> Option<Timestamp> {
+        let now_us = now.0 * 1000;
+        let interval_us = 1_000_000 / u64::from(per_second.max(1));
+        self.rate_next_us = self
+            .rate_next_us
+            .clamp(now_us.saturating_sub(RATE_BURST_US), now_us + interval_us);
+        if self.rate_next_us > now_us {
+            return Some(Timestamp(self.rate_next_us.div_ceil(1000)));
+        }
+        self.rate_next_us += interval_us;
+        None
+    }
+}
+
+/// What a lane's endpoint is at the moment.
+pub(super) enum Destination {
+    /// It can be sent to.
+    Open(Arc<Prepared>),
+    /// It is paused or disabled.
+    Held,
+    /// It was deleted.
+    Gone,
+}
+
+/// All lanes.
+pub(super) struct Scheduler {
+    lanes: HashMap<EndpointKey, Lane>,
+    turns: VecDeque<EndpointKey>,
+    reads: VecDeque<EndpointKey>,
+    unprepared: VecDeque<EndpointKey>,
+    timers: BTreeSet<(Timestamp, EndpointKey)>,
+    in_flight: usize,
+    in_flight_max: usize,
+    content_bytes: usize,
+    /// A timer was set that is earlier than all before.
+    new_timer: bool,
+}
+
+impl Scheduler {
+    pub(super) fn new(in_flight_max: usize) -> Self {
+        Self {
+            lanes: HashMap::new(),
+            turns: VecDeque::new(),
+            reads: VecDeque::new(),
+            unprepared: VecDeque::new(),
+            timers: BTreeSet::new(),
+            in_flight: 0,
+            in_flight_max,
+            content_bytes: 0,
+            new_timer: false,
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(super) fn is_in_flight(&self, endpoint: EndpointKey, message: MessageKey) -> bool {
+        self.lanes
+            .get(&endpoint)
+            .is_some_and(|lane| lane.flying.contains(&message))
+    }
+
+    /// Whether this delivery is in memory already.
+    pub(super) fn holds(&self, endpoint: EndpointKey, message: MessageKey) -> bool {
+        self.lanes
+            .get(&endpoint)
+            .is_some_and(|lane| lane.held.contains(&message))
+    }
+
+    /// A due row was committed.
+    pub(super) fn waiting(
+        &mut self,
+        endpoint: EndpointKey,
+        message: MessageKey,
+        due: Timestamp,
+        trigger: Trigger,
+        content: Option<Content>,
+        now: Timestamp,
+    ) {
+        self.lane(endpoint);
+        if due > now {
+            return self.set_timer(endpoint, due);
+        }
+        let room_for_content = self.content_bytes < CONTENT_BYTES_MAX;
+        let lane = self.lanes.get_mut(&endpoint).expect("made above");
+        let complete = !lane.unread && lane.ready.len() < WINDOW;
+        let jumps = trigger == Trigger::Manual && lane.ready.len() < WINDOW;
+        if lane.held.contains(&message) {
+            lane.again.insert(message);
+            return;
+        }
+        if !(complete || jumps) {
+            lane.unread = true;
+            lane.missed = true;
+            return self.want_rows(endpoint);
+        }
+        let content = content.filter(|_| room_for_content);
+        self.content_bytes += content.as_ref().map_or(0, |content| content.1.len());
+        lane.held.insert(message);
+        let ready = Ready {
+            message,
+            due,
+            trigger,
+            content,
+        };
+        match trigger {
+            Trigger::Manual => lane.ready.push_front(ready),
+            Trigger::Scheduled => lane.ready.push_back(ready),
+        }
+        self.enter_turns(endpoint);
+    }
+
+    /// At start: an endpoint has rows on disk, the first of them due then.
+    pub(super) fn on_disk(&mut self, endpoint: EndpointKey, due: Timestamp) {
+        self.lane(endpoint);
+        self.set_timer(endpoint, due);
+    }
+
+    /// An endpoint's settings or state changed.
+    pub(super) fn reconsider(&mut self, endpoint: EndpointKey) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else {
+            return;
+        };
+        lane.prepared = None;
+        lane.unread = true;
+        self.unprepared.push_back(endpoint);
+    }
+
+    /// A lane that needs to know its endpoint before it can send.
+    pub(super) fn unprepared(&mut self) -> Option<EndpointKey> {
+        self.unprepared.pop_front()
+    }
+
+    /// What that lane's endpoint is.
+    pub(super) fn prepared(&mut self, endpoint: EndpointKey, destination: Destination) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else {
+            return;
+        };
+        lane.unread = true;
+        lane.missed = true;
+        if let Destination::Open(prepared) = destination {
+            lane.prepared = Some(prepared);
+            self.enter_turns(endpoint);
+            self.want_rows(endpoint);
+            return;
+        }
+        // What was ready stays on disk; the lane comes back with the endpoint's
+        // next change, or not at all.
+        lane.gone = matches!(destination, Destination::Gone);
+        let ready = std::mem::take(&mut lane.ready);
+        for row in &ready {
+            lane.held.remove(&row.message);
+            self.content_bytes -= row.content.as_ref().map_or(0, |content| content.1.len());
+        }
+        if let Some(due) = lane.timer.take() {
+            self.timers.remove(&(due, endpoint));
+        }
+        self.forget_if_gone(endpoint);
+    }
+
+    fn forget_if_gone(&mut self, endpoint: EndpointKey) {
+        if self
+            .lanes
+            .get(&endpoint)
+            .is_some_and(|lane| lane.gone && lane.flying.is_empty())
+        {
+            self.lanes.remove(&endpoint);
+        }
+    }
+
+    /// The next attempt to make, if one may start now.
+    pub(super) fn take(&mut self, now: Timestamp) -> Option<Dispatch> {
+        if self.in_flight >= self.in_flight_max {
+            return None;
+        }
+        for _ in 0..self.turns.len() {
+            let endpoint = self.turns.pop_front()?;
+            if let Some(lane) = self.lanes.get_mut(&endpoint) {
+                lane.in_turn = false;
+            }
+            if let Some(dispatch) = self.take_from(endpoint, now) {
+                return Some(dispatch);
+            }
+        }
+        None
+    }
+
+    fn take_from(&mut self, endpoint: EndpointKey, now: Timestamp) -> Option<Dispatch> {
+        let lane = self.lanes.get_mut(&endpoint)?;
+        let prepared = lane.prepared.clone()?;
+        let manual = lane.ready.front()?.trigger == Trigger::Manual;
+        let allowed = usize::from(lane.throttle.allowed(now)).max(usize::from(manual));
+        if lane.flying.len() >= allowed {
+            if let Some(until) = lane.throttle.opens_again().filter(|until| *until > now) {
+                self.set_timer(endpoint, until);
+            }
+            return None;
+        }
+        if let Some(rate) = prepared.rate_limit
+            && let Some(next) = lane.over_rate(rate, now)
+        {
+            self.set_timer(endpoint, next);
+            return None;
+        }
+        let ready = lane.ready.pop_front()?;
+        lane.flying.insert(ready.message);
+        let more = !lane.ready.is_empty();
+        self.in_flight += 1;
+        self.content_bytes -= ready.content.as_ref().map_or(0, |content| content.1.len());
+        if more {
+            self.enter_turns(endpoint);
+        }
+        self.want_rows(endpoint);
+        Some(Dispatch {
+            endpoint: prepared,
+            message: ready.message,
+            due: ready.due,
+            trigger: ready.trigger,
+            content: ready.content,
+        })
+    }
+
+    /// An attempt ended: its slot is free, though it is not recorded yet.
+    /// `hold` is how long the response asked to wait.
+    pub(super) fn finished(
+        &mut self,
+        endpoint: EndpointKey,
+        message: MessageKey,
+        signal: Signal,
+        hold: Option<Duration>,
+        now: Timestamp,
+    ) {
+        self.leave_flight(endpoint, message);
+        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+            lane.throttle.learn(signal, now);
+            if let Some(hold) = hold {
+                lane.throttle.hold_until(now.plus(hold));
+            }
+        }
+        self.enter_turns(endpoint);
+    }
+
+    /// An attempt was not made after all: its row was out of date, or the
+    /// endpoint does not send now.
+    pub(super) fn dropped(&mut self, endpoint: EndpointKey, message: MessageKey) {
+        self.leave_flight(endpoint, message);
+        self.recorded(endpoint, message);
+        self.enter_turns(endpoint);
+    }
+
+    fn leave_flight(&mut self, endpoint: EndpointKey, message: MessageKey) {
+        if let Some(lane) = self.lanes.get_mut(&endpoint)
+            && lane.flying.remove(&message)
+        {
+            self.in_flight -= 1;
+            self.forget_if_gone(endpoint);
+        }
+    }
+
+    /// An attempt was recorded: what the disk says about this delivery now counts.
+    pub(super) fn recorded(&mut self, endpoint: EndpointKey, message: MessageKey) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else {
+            return;
+        };
+        lane.held.remove(&message);
+        if lane.again.remove(&message) {
+            lane.unread = true;
+            lane.missed = true;
+        }
+        if lane.unread {
+            self.want_rows(endpoint);
+        } else if lane.held.is_empty()
+            && lane.timer.is_none()
+            && lane.throttle == Throttle::default()
+        {
+            self.lanes.remove(&endpoint);
+        }
+    }
+
+    /// Lets the lanes whose time has come look at their queues.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        self.new_timer = false;
+        while let Some(&(due, endpoint)) = self.timers.first() {
+            if due > now {
+                return;
+            }
+            self.timers.pop_first();
+            if let Some(lane) = self.lanes.get_mut(&endpoint) {
+                lane.timer = None;
+                lane.unread = true;
+                lane.missed = true;
+            }
+            self.want_rows(endpoint);
+            self.enter_turns(endpoint);
+        }
+    }
+
+    /// The next lane that wants rows from the disk.
+    pub(super) fn wants_rows(&mut self) -> Option<Wanted> {
+        while let Some(endpoint) = self.reads.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&endpoint) else {
+                continue;
+            };
+            lane.in_reads = false;
+            if lane.unread && lane.prepared.is_some() && lane.ready.len() <= WINDOW_LOW {
+                lane.missed = false;
+                return Some(Wanted {
+                    endpoint,
+                    take: WINDOW - lane.ready.len(),
+                });
+            }
+        }
+        None
+    }
+
+    /// What was read for a lane, and when the row after that is due.
+    pub(super) fn loaded(
+        &mut self,
+        endpoint: EndpointKey,
+        rows: &[DueRow],
+        next: Option<Timestamp>,
+    ) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else {
+            return;
+        };
+        lane.unread = lane.missed;
+        for row in rows {
+            if lane.held.insert(row.message) {
+                lane.ready.push_back(Ready {
+                    message: row.message,
+                    due: row.due,
+                    trigger: row.trigger,
+                    content: None,
+                });
+            }
+        }
+        if let Some(due) = next {
+            let full = lane.ready.len() >= WINDOW;
+            if full {
+                lane.unread = true;
+            } else {
+                self.set_timer(endpoint, due);
+            }
+        }
+        self.want_rows(endpoint);
+        self.enter_turns(endpoint);
+    }
+
+    /// Reading failed: look again then.
+    pub(super) fn read_failed(&mut self, endpoint: EndpointKey, again: Timestamp) {
+        self.set_timer(endpoint, again);
+    }
+
+    /// Whether the task that reads and waits has something new to do.
+    pub(super) fn wants_attention(&self) -> bool {
+        self.new_timer || !self.reads.is_empty()
+    }
+
+    /// When the next lane is to be looked at.
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    fn lane(&mut self, endpoint: EndpointKey) {
+        if !self.lanes.contains_key(&endpoint) {
+            self.lanes.insert(endpoint, Lane::default());
+            self.unprepared.push_back(endpoint);
+        }
+    }
+
+    fn enter_turns(&mut self, endpoint: EndpointKey) {
+        if let Some(lane) = self.lanes.get_mut(&endpoint)
+            && !lane.in_turn
+            && !lane.ready.is_empty()
+        {
+            lane.in_turn = true;
+            self.turns.push_back(endpoint);
+        }
+    }
+
+    fn want_rows(&mut self, endpoint: EndpointKey) {
+        if let Some(lane) = self.lanes.get_mut(&endpoint)
+            && lane.unread
+            && !lane.in_reads
+            && lane.ready.len() <= WINDOW_LOW
+        {
+            lane.in_reads = true;
+            self.reads.push_back(endpoint);
+        }
+    }
+
+    fn set_timer(&mut self, endpoint: EndpointKey, due: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else {
+            return;
+        };
+        match lane.timer {
+            Some(earlier) if earlier <= due => return,
+            Some(later) => {
+                self.timers.remove(&(later, endpoint));
+            }
+            None => {}
+        }
+        lane.timer = Some(due);
+        self.timers.insert((due, endpoint));
+        self.new_timer |= self.timers.first() == Some(&(due, endpoint));
+    }
+}

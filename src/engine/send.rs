@@ -1,0 +1,339 @@
+//! One attempt: sign, POST, judge what came back, hand it to record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::receive;
+use super::schedule::{Content, Destination, Dispatch};
+use super::transport::OutboundRequest;
+use super::{CLOCK_LOOK, Inner};
+use crate::domain::address::EndpointUrl;
+use crate::domain::attempt::{Exchange, NewAttempt, Outcome, SentRequest, Timing, USER_AGENT};
+use crate::domain::breaker::Signal;
+use crate::domain::delivery::{Trigger, Verdict};
+use crate::domain::endpoint::LiveEndpoint;
+use crate::domain::ids::{ApplicationKey, EndpointKey, MessageKey};
+use crate::domain::retry::{next_due, parse_retry_after};
+use crate::domain::signing::SignedParts;
+use crate::domain::time::Timestamp;
+
+/// How long a `Retry-After` holds back the endpoint's other deliveries at most.
+const HOLD_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// An endpoint, made ready to be sent to again and again.
+pub(super) struct Prepared {
+    pub live: Arc<LiveEndpoint>,
+    pub rate_limit: Option<u32>,
+    place: Place,
+    /// Everything but the content type and the signatures.
+    headers: HeaderMap,
+    custom: Vec<(String, String)>,
+    schedule: Vec<Duration>,
+    timeout: Duration,
+}
+
+impl Prepared {
+    fn key(&self) -> EndpointKey {
+        self.live.settings.key
+    }
+
+    fn application(&self) -> ApplicationKey {
+        self.live.settings.application
+    }
+}
+
+/// Where an endpoint's URL leads.
+enum Place {
+    Network(Arc<EndpointUrl>),
+    /// An inbox of our own: its token, and the path after it.
+    Inbox {
+        token: String,
+        path: String,
+    },
+    /// Nowhere: the URL does not parse any more.
+    Nowhere(String),
+}
+
+/// What `endpoint` is at the moment.
+pub(super) fn destination(inner: &Inner, endpoint: EndpointKey) -> Destination {
+    match inner.store.live_endpoint(endpoint) {
+        Ok(Some(live)) if live.sends() => Destination::Open(Arc::new(prepare(inner, live))),
+        Ok(Some(_)) => Destination::Held,
+        Ok(None) => Destination::Gone,
+        Err(error) => {
+            tracing::error!(%error, "cannot read an endpoint; its deliveries wait");
+            Destination::Held
+        }
+    }
+}
+
+fn prepare(inner: &Inner, live: Arc<LiveEndpoint>) -> Prepared {
+    let settings = &live.settings;
+    let mut headers = HeaderMap::with_capacity(16);
+    headers.insert(
+        http::header::USER_AGENT,
+        HeaderValue::from_static(USER_AGENT),
+    );
+    let mut custom = Vec::with_capacity(settings.headers.len());
+    for header in &settings.headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let value = HeaderValue::from_str(header.value.expose());
+        // Both were checked when they were set.
+        if let (Ok(name), Ok(mut value)) = (name, value) {
+            value.set_sensitive(true);
+            headers.insert(name, value);
+            custom.push((header.name.clone(), header.shown().to_owned()));
+        }
+    }
+    let schedule = settings.retry_schedule.clone();
+    Prepared {
+        place: place(&settings.url, &inner.settings.public_url),
+        rate_limit: settings.rate_limit,
+        headers,
+        custom,
+        schedule: schedule.unwrap_or_else(|| inner.settings.retry_schedule.clone()),
+        timeout: settings.timeout.unwrap_or(inner.settings.attempt_timeout),
+        live,
+    }
+}
+
+fn place(url: &str, public_url: &str) -> Place {
+    if let Some((token, path)) = receive::own_inbox(url, public_url) {
+        return Place::Inbox {
+            token: token.to_owned(),
+            path: path.to_owned(),
+        };
+    }
+    match EndpointUrl::parse(url) {
+        Ok(url) => Place::Network(Arc::new(url)),
+        Err(refusal) => Place::Nowhere(refusal.detail),
+    }
+}
+
+/// What is to be sent, and how far its schedule has come.
+struct Load {
+    content: Content,
+    retries_used: u16,
+}
+
+/// Makes one attempt and hands it to record.
+pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
+    let endpoint = Arc::clone(&dispatch.endpoint);
+    let Some(load) = load(inner, &dispatch) else {
+        inner.lock().dropped(endpoint.key(), dispatch.message);
+        return;
+    };
+    let started = inner.clock.now();
+    let (request, headers) = sign(inner, &endpoint, &load.content, started);
+    let exchange = exchange(inner, &endpoint, headers, load.content.1.clone()).await;
+    let ended = inner.clock.now();
+    let verdict = verdict(&endpoint, &exchange);
+    let wish = wish(&exchange, ended);
+    let retry_at = next_due(
+        &endpoint.schedule,
+        load.retries_used,
+        ended,
+        inner.entropy.fraction(),
+        wish,
+    );
+    let took = Duration::from_micros(u64::from(exchange.timing.total_us));
+    let signal = Signal::of(&exchange.outcome, took);
+    inner.lock().finished(
+        endpoint.key(),
+        dispatch.message,
+        signal,
+        wish.map(|wish| wish.min(HOLD_MAX)),
+        ended,
+    );
+    let attempt = NewAttempt {
+        application: endpoint.application(),
+        endpoint: endpoint.key(),
+        message: dispatch.message,
+        started,
+        trigger: dispatch.trigger,
+        verdict,
+        request,
+        exchange,
+    };
+    record(
+        inner,
+        Finished {
+            attempt,
+            took: (dispatch.due, dispatch.trigger),
+            retry_at,
+            payload_bytes: load.content.1.len(),
+        },
+    );
+}
+
+/// What came with the dispatch, or what the disk says; `None` when the row
+/// that led here is out of date.
+fn load(inner: &Inner, dispatch: &Dispatch) -> Option<Load> {
+    if let Some(content) = &dispatch.content {
+        return Some(Load {
+            content: Arc::clone(content),
+            retries_used: 0,
+        });
+    }
+    let endpoint = dispatch.endpoint.key();
+    let found = match inner.store.load_delivery(dispatch.message, endpoint) {
+        Ok(found) => found?,
+        Err(error) => {
+            tracing::error!(%error, "cannot read a delivery; it waits");
+            inner
+                .lock()
+                .read_failed(endpoint, inner.clock.now().plus(CLOCK_LOOK));
+            return None;
+        }
+    };
+    let (delivery, stored) = found;
+    if delivery.waiting() != Some((dispatch.due, dispatch.trigger)) {
+        return None;
+    }
+    let payload: Bytes = stored.payload?;
+    Some(Load {
+        content: Arc::new((stored.message, payload)),
+        retries_used: delivery.retries_used,
+    })
+}
+
+/// What the log keeps of the request, and the headers that go out.
+fn sign(
+    inner: &Inner,
+    endpoint: &Prepared,
+    content: &Content,
+    now: Timestamp,
+) -> (SentRequest, HeaderMap) {
+    let settings = &endpoint.live.settings;
+    let (message, payload) = &**content;
+    let id = inner.store.ids().text(message.key);
+    let signed = SignedParts::sign(
+        &settings.signatures,
+        &settings.secrets,
+        &id,
+        now.as_secs(),
+        payload,
+    );
+    let mut headers = endpoint.headers.clone();
+    if let Ok(content_type) = HeaderValue::from_str(&message.content_type) {
+        headers.insert(http::header::CONTENT_TYPE, content_type);
+    }
+    for (name, value) in signed.headers(&id) {
+        let value = HeaderValue::from_str(&value).expect("signatures and ids are visible ASCII");
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    let request = SentRequest {
+        url: settings.url.clone(),
+        content_type: message.content_type.clone(),
+        signed,
+        custom: endpoint.custom.clone(),
+    };
+    (request, headers)
+}
+
+async fn exchange(inner: &Inner, endpoint: &Prepared, headers: HeaderMap, body: Bytes) -> Exchange {
+    match &endpoint.place {
+        Place::Network(url) => {
+            let request = OutboundRequest {
+                url: Arc::clone(url),
+                headers,
+                body,
+                timeout: endpoint.timeout,
+            };
+            inner.transport.send(request).await
+        }
+        Place::Inbox { token, path } => {
+            receive::deliver_to_inbox(inner, token, path, &headers, body).await
+        }
+        Place::Nowhere(detail) => Exchange {
+            outcome: Outcome::BlockedAddress {
+                detail: detail.clone(),
+            },
+            response: None,
+            timing: Timing::default(),
+            peer: None,
+        },
+    }
+}
+
+fn verdict(endpoint: &Prepared, exchange: &Exchange) -> Verdict {
+    let Outcome::Response { status } = exchange.outcome else {
+        return Verdict::Failed;
+    };
+    let response = exchange.response.as_ref();
+    let content_type = response
+        .and_then(|response| {
+            response
+                .headers
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+        })
+        .and_then(|(_, value)| std::str::from_utf8(value).ok());
+    let body = response.map_or(&[] as &[u8], |response| &response.body);
+    match status {
+        _ if endpoint
+            .live
+            .settings
+            .success
+            .accepts(status, content_type, body) =>
+        {
+            Verdict::Delivered
+        }
+        410 => Verdict::Gone,
+        _ => Verdict::Failed,
+    }
+}
+
+/// How long a 429 or 503 asks to wait.
+fn wish(exchange: &Exchange, now: Timestamp) -> Option<Duration> {
+    let Outcome::Response { status: 429 | 503 } = exchange.outcome else {
+        return None;
+    };
+    let headers = &exchange.response.as_ref()?.headers;
+    let wishes = headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+    parse_retry_after(wishes.map(|(_, value)| value.as_slice()), now)
+}
+
+/// An attempt on its way to the disk.
+struct Finished {
+    attempt: NewAttempt,
+    took: (Timestamp, Trigger),
+    retry_at: Option<Timestamp>,
+    payload_bytes: usize,
+}
+
+/// Records an attempt, however often the store fails meanwhile. Until it is
+/// recorded the delivery is held, so that it is not sent twice for nothing.
+fn record(inner: &Arc<Inner>, finished: Finished) {
+    let (endpoint, message): (EndpointKey, MessageKey) =
+        (finished.attempt.endpoint, finished.attempt.message);
+    let again = Arc::downgrade(inner);
+    let attempt = finished.attempt.clone();
+    inner.store.record(
+        attempt,
+        finished.took,
+        finished.retry_at,
+        finished.payload_bytes,
+        move |result| {
+            let Some(inner) = again.upgrade() else {
+                return;
+            };
+            match result {
+                Ok(_) => inner.lock().recorded(endpoint, message),
+                Err(error) => {
+                    tracing::error!(%error, "an attempt could not be recorded; trying again");
+                    let later = Arc::clone(&inner);
+                    inner.runtime.spawn(async move {
+                        later.clock.sleep(CLOCK_LOOK).await;
+                        record(&later, finished);
+                    });
+                }
+            }
+        },
+    );
+}
