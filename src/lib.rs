@@ -2,10 +2,13 @@
 //!
 //! The layers and the way an event takes through them are in `ARCHITECTURE.md`.
 
+pub mod api;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod domain;
 pub mod engine;
 pub mod http;
+pub mod receiver;
 pub mod seams;
 pub mod store;

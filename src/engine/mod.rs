@@ -131,6 +131,12 @@ impl Engine {
         self.in_flight()
     }
 
+    /// Waits after each failed attempt, for endpoints without their own.
+    #[must_use]
+    pub fn retry_schedule(&self) -> &[Duration] {
+        &self.inner.settings.retry_schedule
+    }
+
     /// Attempts that are being made.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -1,1 +1,11 @@
+//! What the faces share: server loop, limits, authentication, bodies, errors.
+
+pub mod answer;
+pub mod auth;
+pub mod body;
+pub mod cors;
+pub mod json;
+pub mod paging;
+pub mod problem;
 pub mod server;
+pub mod state;

@@ -126,8 +126,15 @@ fn changed(mut endpoint: Endpoint, change: EndpointChange) -> Endpoint {
     set(&mut endpoint.metadata, change.metadata);
     endpoint.uid = change.uid.or(endpoint.uid);
     endpoint.retry_schedule = change.retry_schedule.or(endpoint.retry_schedule);
-    endpoint.timeout = change.timeout.or(endpoint.timeout);
-    endpoint.rate_limit = change.rate_limit.or(endpoint.rate_limit);
+    // Zero takes a limit of its own away.
+    endpoint.timeout = change
+        .timeout
+        .or(endpoint.timeout)
+        .filter(|timeout| !timeout.is_zero());
+    endpoint.rate_limit = change
+        .rate_limit
+        .or(endpoint.rate_limit)
+        .filter(|limit| *limit > 0);
     endpoint
 }
 

@@ -1,0 +1,283 @@
+//! Attempts, by endpoint and by message.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use http::header::LINK;
+use serde::Serialize;
+
+use super::{absent, application, required_application};
+use crate::domain::attempt::{Attempt, CapturedResponse};
+use crate::domain::delivery::Verdict;
+use crate::domain::fanout::EventFilter;
+use crate::domain::ids::{AttemptKey, Ids};
+use crate::domain::time::Timestamp;
+use crate::http::answer::json;
+use crate::http::auth::Caller;
+use crate::http::paging::Params;
+use crate::http::problem::Problem;
+use crate::http::state::AppState;
+use crate::store::{AttemptFilter, AttemptPage, OutcomeFilter};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    id: String,
+    message_id: String,
+    endpoint_id: String,
+    number: u32,
+    trigger: &'static str,
+    /// `delivered` or `failed`.
+    outcome: &'static str,
+    /// `response`, or why there was none.
+    result: &'static str,
+    /// What went wrong when there was no response.
+    detail: Option<String>,
+    status_code: u16,
+    timestamp: Timestamp,
+    duration_ms: u32,
+    url: String,
+    peer: Option<String>,
+    timing: TimingShape,
+    next_attempt_timestamp: Option<Timestamp>,
+    request: RequestShape,
+    response: Option<ResponseShape>,
+}
+
+/// Microseconds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TimingShape {
+    dns_us: u32,
+    connect_us: u32,
+    tls_us: u32,
+    first_byte_us: u32,
+    total_us: u32,
+}
+
+#[derive(Serialize)]
+struct RequestShape {
+    method: &'static str,
+    headers: Vec<HeaderShape>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResponseShape {
+    headers: Vec<HeaderShape>,
+    body: String,
+    /// `utf-8`, or `base64` when the bytes are not UTF-8.
+    body_encoding: &'static str,
+    truncated: bool,
+}
+
+#[derive(Serialize)]
+struct HeaderShape {
+    name: String,
+    value: String,
+}
+
+fn response(response: &CapturedResponse) -> ResponseShape {
+    let header = |(name, value): &(String, Vec<u8>)| HeaderShape {
+        name: name.clone(),
+        value: String::from_utf8_lossy(value).into_owned(),
+    };
+    let (body, body_encoding) = match std::str::from_utf8(&response.body) {
+        Ok(text) => (text.to_owned(), "utf-8"),
+        Err(_) => (STANDARD.encode(&response.body), "base64"),
+    };
+    ResponseShape {
+        headers: response.headers.iter().map(header).collect(),
+        body,
+        body_encoding,
+        truncated: response.truncated,
+    }
+}
+
+fn shape(attempt: &Attempt, ids: &Ids) -> Shape {
+    let of = &attempt.of;
+    let message_id = ids.text(of.message);
+    let headers = of.request.headers(&message_id);
+    let timing = of.exchange.timing;
+    Shape {
+        id: ids.text(attempt.key),
+        endpoint_id: ids.text(of.endpoint),
+        number: attempt.number,
+        trigger: of.trigger.name(),
+        outcome: if of.verdict == Verdict::Delivered {
+            "delivered"
+        } else {
+            "failed"
+        },
+        result: of.exchange.outcome.name(),
+        detail: of.exchange.outcome.detail().map(str::to_owned),
+        status_code: of.exchange.outcome.status_code(),
+        timestamp: of.started,
+        duration_ms: timing.total_us / 1000,
+        url: of.request.url.clone(),
+        peer: of.exchange.peer.map(|peer| peer.to_string()),
+        timing: TimingShape {
+            dns_us: timing.dns_us,
+            connect_us: timing.connect_us,
+            tls_us: timing.tls_us,
+            first_byte_us: timing.first_byte_us,
+            total_us: timing.total_us,
+        },
+        next_attempt_timestamp: attempt.next,
+        request: RequestShape {
+            method: "POST",
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| HeaderShape { name, value })
+                .collect(),
+        },
+        response: of.exchange.response.as_ref().map(response),
+        message_id,
+    }
+}
+
+/// What the query asks for.
+struct Query {
+    filter: AttemptFilter,
+    before: Option<AttemptKey>,
+    take: usize,
+}
+
+fn query(params: &Params, ids: &Ids) -> Result<Query, Problem> {
+    let outcome = params.parsed("outcome", "delivered or failed", |text| match text {
+        "delivered" => Some(OutcomeFilter::Delivered),
+        "failed" => Some(OutcomeFilter::Failed),
+        _ => None,
+    })?;
+    let classes = "none, 1xx, 2xx, 3xx, 4xx or 5xx";
+    let status_class = params.parsed("statusClass", classes, |text| match text {
+        "none" => Some(0),
+        "1xx" => Some(100),
+        "2xx" => Some(200),
+        "3xx" => Some(300),
+        "4xx" => Some(400),
+        "5xx" => Some(500),
+        _ => None,
+    })?;
+    let event_type = params.parsed("eventType", "an event type", |text| {
+        EventFilter::parse(text).ok()
+    })?;
+    let time = |text: &str| text.parse().ok().map(Timestamp);
+    let after = params.parsed("after", "a time in Unix milliseconds", time)?;
+    let bound = params.parsed(
+        "before",
+        "the id of an attempt or a time in Unix milliseconds",
+        |text| {
+            ids.parse(text)
+                .map(Before::Attempt)
+                .or_else(|| time(text).map(Before::Time))
+        },
+    )?;
+    let (before, before_time) = match bound {
+        Some(Before::Attempt(key)) => (Some(key), None),
+        Some(Before::Time(at)) => (None, Some(at)),
+        None => (None, None),
+    };
+    let filter = AttemptFilter {
+        outcome,
+        status_class,
+        event_type,
+        after,
+        before: before_time,
+    };
+    Ok(Query {
+        filter,
+        before,
+        take: params.page_size()?,
+    })
+}
+
+enum Before {
+    Attempt(AttemptKey),
+    Time(Timestamp),
+}
+
+fn answer(page: &AttemptPage, params: &Params, ids: &Ids) -> Response {
+    let shapes: Vec<_> = page
+        .attempts
+        .iter()
+        .map(|attempt| shape(attempt, ids))
+        .collect();
+    let mut response = json(StatusCode::OK, &shapes);
+    if let Some(next) = page.next {
+        response
+            .headers_mut()
+            .insert(LINK, params.next_link(&ids.text(next)));
+    }
+    response
+}
+
+pub(super) async fn of_endpoint(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path((app, ep)): Path<(String, String)>,
+    params: Params,
+) -> Result<Response, Problem> {
+    let ids = state.store.ids();
+    let query = query(&params, ids)?;
+    let entry = required_application(&state, principal, &app)?;
+    let endpoint = state
+        .store
+        .find_endpoint(&entry, &ep)?
+        .ok_or_else(|| Problem::not_found("endpoint"))?;
+    let page = state.store.endpoint_attempts(
+        endpoint.settings.key,
+        &query.filter,
+        query.before,
+        query.take,
+    )?;
+    Ok(answer(&page, &params, ids))
+}
+
+pub(super) async fn of_message(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path((app, msg)): Path<(String, String)>,
+    params: Params,
+) -> Result<Response, Problem> {
+    let ids = state.store.ids();
+    let query = query(&params, ids)?;
+    let entry = required_application(&state, principal, &app)?;
+    let stored = state
+        .store
+        .find_message(entry.application.key, &msg)?
+        .ok_or_else(|| Problem::not_found("message"))?;
+    let page = state.store.message_attempts(
+        stored.message.key,
+        &query.filter,
+        query.before,
+        query.take,
+    )?;
+    Ok(answer(&page, &params, ids))
+}
+
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path((app, msg, atmpt)): Path<(String, String, String)>,
+) -> Result<Response, Problem> {
+    let ids = state.store.ids();
+    let Some(entry) = application(&state, principal, &app)? else {
+        return Ok(absent());
+    };
+    let Some(stored) = state.store.find_message(entry.application.key, &msg)? else {
+        return Ok(absent());
+    };
+    let Some(key) = ids.parse::<AttemptKey>(&atmpt) else {
+        return Ok(absent());
+    };
+    let found = state
+        .store
+        .attempt(key)?
+        .filter(|attempt| attempt.of.message == stored.message.key);
+    Ok(found.map_or_else(absent, |attempt| {
+        json(StatusCode::OK, &shape(&attempt, ids))
+    }))
+}

@@ -1,0 +1,347 @@
+//! `/applications/{app}/endpoints`
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{OriginalUri, Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::applications::skip_and_take;
+use super::{absent, application, idempotent, required_application, uid, written};
+use crate::control::applications::NAME_CHARS_MAX;
+use crate::control::endpoints::{EndpointInput, TIMEOUT_SECONDS_MAX};
+use crate::domain::address::URL_BYTES_MAX;
+use crate::domain::duration;
+use crate::domain::endpoint::{
+    DisabledReason, EVENT_FILTERS_MAX, LiveEndpoint, RATE_LIMIT_MAX, SECRETS_MAX, SuccessRule,
+};
+use crate::domain::ids::Ids;
+use crate::domain::message::{CHANNEL_CHARS_MAX, CHANNELS_MAX, EVENT_TYPE_CHARS_MAX};
+use crate::domain::retry::SCHEDULE_STEPS_MAX;
+use crate::domain::time::Timestamp;
+use crate::http::answer::{json, raw_json, to_json};
+use crate::http::auth::Caller;
+use crate::http::body::{self, Fields, SETTINGS_BYTES_MAX};
+use crate::http::paging::Params;
+use crate::http::problem::Problem;
+use crate::http::state::AppState;
+
+const DESCRIPTION_CHARS_MAX: usize = 2000;
+const SECRET_CHARS_MAX: usize = 1024;
+const SUCCESS_BODY_CHARS_MAX: usize = 1024;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shape<'a> {
+    channels: &'a [String],
+    enabled: bool,
+    event_types: Vec<&'a str>,
+    headers: BTreeMap<&'a str, &'a str>,
+    name: &'a str,
+    secrets: [&'a str; 0],
+    uid: Option<&'a str>,
+    url: &'a str,
+    id: String,
+    created: Timestamp,
+    updated: Timestamp,
+    description: &'a str,
+    paused: bool,
+    signatures: Vec<SchemeShape>,
+    retry_schedule: Vec<String>,
+    timeout_seconds: Option<u64>,
+    rate_limit: Option<u32>,
+    success: SuccessShape<'a>,
+    metadata: &'a BTreeMap<String, String>,
+    disabled: Option<DisabledShape>,
+}
+
+#[derive(Serialize)]
+struct SchemeShape {
+    scheme: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SuccessShape<'a> {
+    status: Option<u16>,
+    body: Option<&'a str>,
+    content_type: Option<&'a str>,
+}
+
+/// That Hookpost disabled the endpoint, when and why.
+#[derive(Serialize)]
+struct DisabledShape {
+    at: Timestamp,
+    reason: &'static str,
+}
+
+fn disabled_reason(reason: DisabledReason) -> &'static str {
+    match reason {
+        DisabledReason::Gone => "gone",
+        DisabledReason::Failing => "failing",
+    }
+}
+
+pub(super) fn shape<'a>(
+    endpoint: &'a LiveEndpoint,
+    ids: &Ids,
+    default_schedule: &[Duration],
+) -> Shape<'a> {
+    let settings = &endpoint.settings;
+    let schedule = settings
+        .retry_schedule
+        .as_deref()
+        .unwrap_or(default_schedule);
+    let disabled = |disabled: crate::domain::endpoint::Disabled| DisabledShape {
+        at: disabled.at,
+        reason: disabled_reason(disabled.reason),
+    };
+    Shape {
+        channels: &settings.channels,
+        enabled: endpoint.takes_messages(),
+        event_types: settings
+            .event_types
+            .iter()
+            .map(|filter| filter.as_str())
+            .collect(),
+        headers: settings
+            .headers
+            .iter()
+            .map(|header| (header.name.as_str(), header.shown()))
+            .collect(),
+        name: &settings.name,
+        secrets: [],
+        uid: settings.uid.as_deref(),
+        url: &settings.url,
+        id: ids.text(settings.key),
+        created: settings.created,
+        updated: settings.updated,
+        description: &settings.description,
+        paused: settings.paused,
+        signatures: settings
+            .signatures
+            .iter()
+            .map(|scheme| SchemeShape {
+                scheme: scheme.name(),
+            })
+            .collect(),
+        retry_schedule: schedule
+            .iter()
+            .map(|wait| duration::format(*wait))
+            .collect(),
+        timeout_seconds: settings.timeout.map(|timeout| timeout.as_secs()),
+        rate_limit: settings.rate_limit,
+        success: SuccessShape {
+            status: settings.success.status,
+            body: settings.success.body.as_deref(),
+            content_type: settings.success.content_type.as_deref(),
+        },
+        metadata: &settings.metadata,
+        disabled: endpoint.state.disabled.map(disabled),
+    }
+}
+
+fn show_shape(state: &AppState, endpoint: &LiveEndpoint) -> Bytes {
+    to_json(&shape(
+        endpoint,
+        state.store.ids(),
+        state.engine.retry_schedule(),
+    ))
+}
+
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(app): Path<String>,
+    params: Params,
+) -> Result<Response, Problem> {
+    let (skip, take) = skip_and_take(&params)?;
+    let entry = required_application(&state, principal, &app)?;
+    let page = entry.endpoints.iter().skip(skip).take(take);
+    let shapes: Vec<_> = page
+        .map(|endpoint| shape(endpoint, state.store.ids(), state.engine.retry_schedule()))
+        .collect();
+    Ok(json(StatusCode::OK, &shapes))
+}
+
+pub(super) async fn create(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(app): Path<String>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let rendering = state.clone();
+    let render =
+        move |endpoint: &LiveEndpoint| (StatusCode::CREATED, show_shape(&rendering, endpoint));
+    let idempotent = idempotent(&headers, principal, uri.path(), render.clone())?;
+    let body = body::read(&headers, body, SETTINGS_BYTES_MAX).await?;
+    let entry = required_application(&state, principal, &app)?;
+    let input = input(&body)?;
+    let made = state
+        .control()
+        .create_endpoint(principal, entry.application.key, input, idempotent)
+        .await?;
+    Ok(written(made, render))
+}
+
+/// Path of an endpoint: application and endpoint, each by id or uid.
+type EndpointPath = Path<(String, String)>;
+
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path((app, ep)): EndpointPath,
+) -> Result<Response, Problem> {
+    let Some(entry) = application(&state, principal, &app)? else {
+        return Ok(absent());
+    };
+    let found = state.store.find_endpoint(&entry, &ep)?;
+    Ok(found.map_or_else(absent, |endpoint| {
+        raw_json(StatusCode::OK, show_shape(&state, &endpoint))
+    }))
+}
+
+pub(super) async fn update(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path((app, ep)): EndpointPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = body::read(&headers, body, SETTINGS_BYTES_MAX).await?;
+    let entry = required_application(&state, principal, &app)?;
+    let endpoint = state
+        .store
+        .find_endpoint(&entry, &ep)?
+        .ok_or_else(|| Problem::not_found("endpoint"))?;
+    let input = input(&body)?;
+    let control = state.control();
+    let changed = control
+        .update_endpoint(
+            principal,
+            entry.application.key,
+            endpoint.settings.key,
+            input,
+        )
+        .await?;
+    Ok(raw_json(StatusCode::OK, show_shape(&state, &changed)))
+}
+
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path((app, ep)): EndpointPath,
+) -> Result<Response, Problem> {
+    let entry = required_application(&state, principal, &app)?;
+    let endpoint = state
+        .store
+        .find_endpoint(&entry, &ep)?
+        .ok_or_else(|| Problem::not_found("endpoint"))?;
+    let control = state.control();
+    let deleted = control
+        .delete_endpoint(principal, entry.application.key, endpoint.settings.key)
+        .await?;
+    Ok(raw_json(StatusCode::OK, show_shape(&state, &deleted)))
+}
+
+#[derive(Serialize)]
+struct SecretShape<'a> {
+    /// What the libraries take.
+    key: String,
+    /// The text as it was given, when it was plain text.
+    text: Option<&'a str>,
+}
+
+pub(super) async fn secret(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path((app, ep)): EndpointPath,
+) -> Result<Response, Problem> {
+    let Some(entry) = application(&state, principal, &app)? else {
+        return Ok(absent());
+    };
+    let Some(endpoint) = state.store.find_endpoint(&entry, &ep)? else {
+        return Ok(absent());
+    };
+    let newest = endpoint
+        .settings
+        .secrets
+        .first()
+        .expect("an endpoint always has a secret");
+    let text = newest.is_plain_text().then(|| newest.text().expose());
+    Ok(json(
+        StatusCode::OK,
+        &SecretShape {
+            key: newest.public_form(),
+            text,
+        },
+    ))
+}
+
+/// The fields of an endpoint, each of the right type; what they may hold is
+/// the control plane's to say.
+fn input(body: &[u8]) -> Result<EndpointInput, Problem> {
+    let mut fields = Fields::parse(body)?;
+    let input = EndpointInput {
+        name: fields.text_or_empty("name", NAME_CHARS_MAX),
+        uid: uid(&mut fields),
+        description: fields.text_or_empty("description", DESCRIPTION_CHARS_MAX),
+        url: url(&mut fields),
+        enabled: fields.boolean("enabled"),
+        paused: fields.boolean("paused"),
+        event_types: fields.texts("eventTypes", EVENT_FILTERS_MAX, EVENT_TYPE_CHARS_MAX),
+        channels: fields.texts("channels", CHANNELS_MAX, CHANNEL_CHARS_MAX),
+        headers: fields.map("headers"),
+        secrets: fields.texts("secrets", SECRETS_MAX, SECRET_CHARS_MAX),
+        signatures: signatures(&mut fields),
+        retry_schedule: fields.texts("retrySchedule", SCHEDULE_STEPS_MAX, 32),
+        rate_limit: fields
+            .integer("rateLimit", 0..=u64::from(RATE_LIMIT_MAX))
+            .map(|limit| u32::try_from(limit).expect("within a limit that fits")),
+        timeout_seconds: fields.integer("timeoutSeconds", 0..=TIMEOUT_SECONDS_MAX),
+        success: success(&mut fields),
+        metadata: fields.map("metadata"),
+    };
+    fields.finish()?;
+    Ok(input)
+}
+
+/// The URL as it came: what is wrong in it is the guard's to say.
+fn url(fields: &mut Fields<'_>) -> Option<String> {
+    let raw = fields.raw("url")?;
+    let Ok(text) = serde_json::from_str::<String>(raw.get()) else {
+        fields.wrong("url", "must be a text");
+        return None;
+    };
+    if text.len() > URL_BYTES_MAX {
+        fields.wrong("url", format!("must have at most {URL_BYTES_MAX} bytes"));
+    }
+    Some(text)
+}
+
+fn signatures(fields: &mut Fields<'_>) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    for mut item in fields.objects("signatures", 8)? {
+        names.push(item.required_text("scheme", 64));
+        fields.absorb(item);
+    }
+    Some(names)
+}
+
+fn success(fields: &mut Fields<'_>) -> Option<SuccessRule> {
+    let mut inside = fields.object("success")?;
+    let status = inside.integer("status", 200..=599);
+    let rule = SuccessRule {
+        status: status.map(|status| u16::try_from(status).expect("within a range that fits")),
+        body: inside.text_or_empty("body", SUCCESS_BODY_CHARS_MAX),
+        content_type: inside.text("contentType", 256),
+    };
+    fields.absorb(inside);
+    Some(rule)
+}

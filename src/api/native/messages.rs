@@ -1,0 +1,175 @@
+//! `/applications/{app}/messages`
+
+use axum::body::Body;
+use axum::extract::{OriginalUri, Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::LINK;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{absent, application, idempotent, required_application, uid, written};
+use crate::domain::ids::{Ids, MessageKey};
+use crate::domain::message::{
+    CHANNEL_CHARS_MAX, CHANNELS_MAX, EVENT_TYPE_CHARS_MAX, JSON, Message, NewMessage, Origin,
+    StoredMessage, Target, is_event_type,
+};
+use crate::domain::time::Timestamp;
+use crate::http::answer::{json, to_json};
+use crate::http::auth::Caller;
+use crate::http::body::{self, Fields};
+use crate::http::paging::Params;
+use crate::http::problem::Problem;
+use crate::http::state::AppState;
+use crate::store::Accepted;
+
+/// Bytes of a message's body beside its payload.
+const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shape<'a> {
+    channels: &'a [String],
+    event_type: &'a str,
+    /// The bytes that came in; null once retention took them.
+    payload: Option<&'a RawValue>,
+    uid: Option<&'a str>,
+    id: String,
+    created: Timestamp,
+    updated: Timestamp,
+}
+
+pub(super) fn shape<'a>(message: &'a Message, payload: Option<&'a Bytes>, ids: &Ids) -> Shape<'a> {
+    Shape {
+        channels: &message.channels,
+        event_type: &message.event_type,
+        payload: payload.and_then(|bytes| serde_json::from_slice(bytes).ok()),
+        uid: message.uid.as_deref(),
+        id: ids.text(message.key),
+        created: message.created(),
+        updated: message.created(),
+    }
+}
+
+pub(super) fn stored_shape<'a>(stored: &'a StoredMessage, ids: &Ids) -> Shape<'a> {
+    shape(&stored.message, stored.payload.as_ref(), ids)
+}
+
+pub(super) async fn create(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(app): Path<String>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let ids = state.store.ids().clone();
+    let render = move |accepted: &Accepted| {
+        let (message, payload) = &*accepted.content;
+        (
+            StatusCode::ACCEPTED,
+            to_json(&shape(message, Some(payload), &ids)),
+        )
+    };
+    let idempotent = idempotent(&headers, principal, uri.path(), render.clone())?;
+    let payload_bytes_max = state.limits.payload_bytes_max;
+    let body = body::read(
+        &headers,
+        body,
+        payload_bytes_max.saturating_add(ENVELOPE_BYTES_MAX),
+    )
+    .await?;
+    let entry = required_application(&state, principal, &app)?;
+    let message = new_message(&body, entry.application.key, payload_bytes_max)?;
+    let accepted = state
+        .store
+        .accept(principal.scope, message, idempotent)
+        .await?;
+    Ok(written(accepted, render))
+}
+
+fn new_message(
+    body: &Bytes,
+    application: crate::domain::ids::ApplicationKey,
+    payload_bytes_max: usize,
+) -> Result<NewMessage, Problem> {
+    let mut fields = Fields::parse(body)?;
+    let event_type = fields.required_text("eventType", EVENT_TYPE_CHARS_MAX);
+    if !event_type.is_empty() && !is_event_type(&event_type) {
+        fields.wrong(
+            "eventType",
+            "must have only letters, digits, '-', '_' and '.'",
+        );
+    }
+    let channels = fields.texts("channels", CHANNELS_MAX, CHANNEL_CHARS_MAX);
+    let uid = uid(&mut fields);
+    let payload = fields.raw("payload");
+    if payload.is_none() {
+        fields.wrong("payload", "is missing");
+    }
+    fields.finish()?;
+    let payload = payload.map_or("", RawValue::get);
+    if payload.len() > payload_bytes_max {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("The payload is larger than {payload_bytes_max} bytes. Nothing was kept."),
+        ));
+    }
+    Ok(NewMessage {
+        application,
+        event_type,
+        channels: channels.unwrap_or_default(),
+        uid,
+        content_type: JSON.to_owned(),
+        origin: Origin::Api,
+        payload: body.slice_ref(payload.as_bytes()),
+        target: Target::FanOut,
+    })
+}
+
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(app): Path<String>,
+    params: Params,
+) -> Result<Response, Problem> {
+    let take = params.page_size()?;
+    let ids = state.store.ids();
+    let before = params.parsed("before", "the id of a message", |text| {
+        ids.parse::<MessageKey>(text)
+    })?;
+    let entry = required_application(&state, principal, &app)?;
+    let page = state
+        .store
+        .list_messages(entry.application.key, before, take)?;
+    let shapes: Vec<_> = page
+        .messages
+        .iter()
+        .map(|stored| stored_shape(stored, ids))
+        .collect();
+    let mut response = json(StatusCode::OK, &shapes);
+    if page.more
+        && let Some(last) = page.messages.last()
+    {
+        response
+            .headers_mut()
+            .insert(LINK, params.next_link(&ids.text(last.message.key)));
+    }
+    Ok(response)
+}
+
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path((app, msg)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let Some(entry) = application(&state, principal, &app)? else {
+        return Ok(absent());
+    };
+    let found = state.store.find_message(entry.application.key, &msg)?;
+    Ok(found.map_or_else(absent, |stored| {
+        json(StatusCode::OK, &stored_shape(&stored, state.store.ids()))
+    }))
+}

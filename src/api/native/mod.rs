@@ -1,0 +1,183 @@
+//! The native dialect: the Octohooks contract and what extends it.
+//!
+//! Lists are bare arrays. Times are integers, Unix milliseconds. Wherever a
+//! path takes an id it takes the caller's uid too. GET of one thing that is
+//! not there answers 404 with an empty body: clients test that body for truth.
+
+mod applications;
+mod attempts;
+mod endpoint_messages;
+mod endpoints;
+mod inboxes;
+mod messages;
+mod replays;
+mod store;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use sha2::{Digest as _, Sha256};
+
+use super::{no_method, no_route};
+use crate::domain::message::UID_CHARS_MAX;
+use crate::domain::principal::Principal;
+use crate::http::answer::raw_json;
+use crate::http::auth::require_key;
+use crate::http::body::Fields;
+use crate::http::cors::open_to_browsers;
+use crate::http::problem::Problem;
+use crate::http::state::AppState;
+use crate::store::{ApplicationEntry, Idempotent, StoreError, StoredAnswer, Written};
+
+/// Every route of the native API: method, path, handler. The router is made
+/// from this table, and tests go through it, so that none is left out.
+macro_rules! routes {
+    ($($method:ident $path:literal => $handler:path;)*) => {
+        /// Methods and paths below `/api/v1`.
+        pub const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),*];
+
+        fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
+            vec![$(($path, on(MethodFilter::$method, $handler))),*]
+        }
+    };
+}
+
+routes! {
+    GET "/applications" => applications::list;
+    POST "/applications" => applications::create;
+    GET "/applications/{app}" => applications::show;
+    PUT "/applications/{app}" => applications::update;
+    DELETE "/applications/{app}" => applications::delete;
+    GET "/applications/{app}/endpoints" => endpoints::list;
+    POST "/applications/{app}/endpoints" => endpoints::create;
+    GET "/applications/{app}/endpoints/{ep}" => endpoints::show;
+    PUT "/applications/{app}/endpoints/{ep}" => endpoints::update;
+    DELETE "/applications/{app}/endpoints/{ep}" => endpoints::delete;
+    GET "/applications/{app}/endpoints/{ep}/secret" => endpoints::secret;
+    GET "/applications/{app}/endpoints/{ep}/attempts" => attempts::of_endpoint;
+    GET "/applications/{app}/messages" => messages::list;
+    POST "/applications/{app}/messages" => messages::create;
+    GET "/applications/{app}/messages/{msg}" => messages::show;
+    GET "/applications/{app}/messages/{msg}/endpoint-messages" => endpoint_messages::list;
+    GET "/applications/{app}/messages/{msg}/attempts" => attempts::of_message;
+    GET "/applications/{app}/messages/{msg}/attempts/{atmpt}" => attempts::show;
+    POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" => replays::create;
+    GET "/inboxes" => inboxes::list;
+    POST "/inboxes" => inboxes::create;
+    GET "/inboxes/{token}" => inboxes::show;
+    PUT "/inboxes/{token}" => inboxes::update;
+    GET "/inboxes/{token}/received" => inboxes::received;
+    GET "/store" => store::show;
+}
+
+/// The routes below `/api/v1`. A slash at the end is taken too.
+pub(super) fn router(state: &AppState) -> Router {
+    let mut router = Router::new();
+    for (path, method) in table() {
+        router = router
+            .route(path, method.clone())
+            .route(&format!("{path}/"), method);
+    }
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            require_key,
+        ))
+        .layer(axum::middleware::from_fn(open_to_browsers))
+        .with_state(state.clone())
+}
+
+/// 404 with an empty body: how GET says that one thing is not there.
+fn absent() -> Response {
+    StatusCode::NOT_FOUND.into_response()
+}
+
+/// The application in a path, or `None` when there is none that the caller sees.
+fn application(
+    state: &AppState,
+    principal: Principal,
+    id_or_uid: &str,
+) -> Result<Option<Arc<ApplicationEntry>>, StoreError> {
+    state.store.find_application(principal.scope, id_or_uid)
+}
+
+/// As [`application`], for everything but GET of one thing.
+fn required_application(
+    state: &AppState,
+    principal: Principal,
+    id_or_uid: &str,
+) -> Result<Arc<ApplicationEntry>, Problem> {
+    application(state, principal, id_or_uid)?.ok_or_else(|| Problem::not_found("application"))
+}
+
+/// A `uid` field.
+fn uid(fields: &mut Fields<'_>) -> Option<String> {
+    fields.text("uid", UID_CHARS_MAX)
+}
+
+/// Bytes of an idempotency key at most.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+
+/// What the header `Idempotency-Key` asks for, with `render` for the answer's
+/// body. A key counts within an environment and a path.
+fn idempotent<A>(
+    headers: &HeaderMap,
+    principal: Principal,
+    path: &str,
+    render: impl FnOnce(&A) -> (StatusCode, Bytes) + Send + 'static,
+) -> Result<Option<Idempotent<A>>, Problem> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else {
+        return Ok(None);
+    };
+    let bytes = key.as_bytes();
+    let visible = bytes.iter().all(|byte| (b'!'..=b'~').contains(byte));
+    if keys.next().is_some()
+        || bytes.is_empty()
+        || bytes.len() > IDEMPOTENCY_KEY_BYTES_MAX
+        || !visible
+    {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_idempotency_key",
+            format!(
+                "Idempotency-Key must be one value of 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters."
+            ),
+        ));
+    }
+    let mut hash = Sha256::new();
+    hash.update(crate::domain::ids::Key::as_u64(principal.scope.environment).to_be_bytes());
+    hash.update(path.trim_end_matches('/').as_bytes());
+    hash.update([0]);
+    hash.update(bytes);
+    Ok(Some(Idempotent {
+        hash: hash.finalize().into(),
+        render: Box::new(|answer| {
+            let (status, body) = render(answer);
+            StoredAnswer {
+                status: status.as_u16(),
+                body,
+            }
+        }),
+    }))
+}
+
+/// The answer to a POST: made now, or the one that its key has had before.
+fn written<A>(written: Written<A>, render: impl FnOnce(&A) -> (StatusCode, Bytes)) -> Response {
+    match written {
+        Written::Fresh(answer) => {
+            let (status, body) = render(&answer);
+            raw_json(status, body)
+        }
+        Written::Repeated(stored) => {
+            let status = StatusCode::from_u16(stored.status).expect("only statuses are stored");
+            raw_json(status, stored.body)
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `/store`: how much there is, and how big it is.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::http::answer::json;
+use crate::http::auth::Caller;
+use crate::http::problem::Problem;
+use crate::http::state::AppState;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    messages: u64,
+    attempts: u64,
+    /// Deliveries that wait.
+    waiting: u64,
+    in_flight: usize,
+    payload_bytes: u64,
+    /// An estimate of what the content takes on disk: what retention by size goes by.
+    content_bytes: u64,
+    /// The file, free pages included.
+    file_bytes: u64,
+}
+
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Caller(_): Caller,
+) -> Result<Response, Problem> {
+    let figures = state.store.figures()?;
+    let shape = Shape {
+        messages: figures.totals.messages,
+        attempts: figures.totals.attempts,
+        waiting: figures.totals.waiting,
+        in_flight: state.engine.in_flight(),
+        payload_bytes: figures.totals.payload_bytes,
+        content_bytes: figures.content_bytes,
+        file_bytes: figures.file_bytes,
+    };
+    Ok(json(StatusCode::OK, &shape))
+}

@@ -1,0 +1,336 @@
+//! Making, changing and deleting endpoints: every rule about their fields.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::{Control, ControlError, FieldError};
+use crate::domain::address::EndpointUrl;
+use crate::domain::duration;
+use crate::domain::endpoint::{
+    CustomHeader, EndpointChange, HEADER_VALUE_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX,
+    LiveEndpoint, MASKED, METADATA_BYTES_MAX, SuccessRule,
+};
+use crate::domain::fanout::EventFilter;
+use crate::domain::ids::{ApplicationKey, EndpointKey};
+use crate::domain::principal::Principal;
+use crate::domain::retry::WAIT_MAX;
+use crate::domain::secret::Secret;
+use crate::domain::signing::{Scheme, SigningSecret};
+use crate::engine::receive;
+use crate::store::{Idempotent, Refusal, Written};
+
+/// Header names that are ours or the protocol's.
+const HEADERS_RESERVED: [&str; 20] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-signature",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+const HEADER_PREFIXES_RESERVED: [&str; 5] =
+    ["webhook-", "svix-", "hookpost-", "proxy-", "x-forwarded-"];
+
+/// Time for one attempt that an endpoint may have.
+pub const TIMEOUT_SECONDS_MAX: u64 = 60;
+
+/// What a caller gives for an endpoint, as texts. `None`: left out.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointInput {
+    pub name: Option<String>,
+    pub uid: Option<String>,
+    pub description: Option<String>,
+    pub url: Option<String>,
+    pub enabled: Option<bool>,
+    pub paused: Option<bool>,
+    pub event_types: Option<Vec<String>>,
+    pub channels: Option<Vec<String>>,
+    pub headers: Option<BTreeMap<String, String>>,
+    pub secrets: Option<Vec<String>>,
+    /// Names of schemes.
+    pub signatures: Option<Vec<String>>,
+    /// Durations such as `5m`.
+    pub retry_schedule: Option<Vec<String>>,
+    /// 0 takes the limit away.
+    pub rate_limit: Option<u32>,
+    /// 0 goes back to the deployment's.
+    pub timeout_seconds: Option<u64>,
+    pub success: Option<SuccessRule>,
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+impl Control {
+    /// Makes an endpoint, after judging its URL.
+    pub async fn create_endpoint(
+        &self,
+        principal: Principal,
+        application: ApplicationKey,
+        input: EndpointInput,
+        idempotent: Option<Idempotent<LiveEndpoint>>,
+    ) -> Result<Written<LiveEndpoint>, ControlError> {
+        let missing = input
+            .url
+            .is_none()
+            .then(|| FieldError::new("url", "is missing"));
+        let change = checked(input, None, missing)?;
+        self.judge(change.url.as_deref()).await?;
+        Ok(self
+            .store
+            .create_endpoint(principal.scope, application, change, idempotent)
+            .await?)
+    }
+
+    /// Changes what `input` names; what it leaves out stays.
+    pub async fn update_endpoint(
+        &self,
+        principal: Principal,
+        application: ApplicationKey,
+        endpoint: EndpointKey,
+        input: EndpointInput,
+    ) -> Result<LiveEndpoint, ControlError> {
+        let entry = self
+            .store
+            .application(application)?
+            .ok_or(Refusal::NoApplication)?;
+        let before = entry.endpoint(endpoint).ok_or(Refusal::NoEndpoint)?;
+        let change = checked(input, Some(before), None)?;
+        let moved = change
+            .url
+            .as_deref()
+            .filter(|url| *url != before.settings.url);
+        self.judge(moved).await?;
+        Ok(self
+            .store
+            .update_endpoint(principal.scope, application, endpoint, change)
+            .await?)
+    }
+
+    /// Deletes an endpoint; what waits for it is cancelled.
+    pub async fn delete_endpoint(
+        &self,
+        principal: Principal,
+        application: ApplicationKey,
+        endpoint: EndpointKey,
+    ) -> Result<LiveEndpoint, ControlError> {
+        Ok(self
+            .store
+            .delete_endpoint(principal.scope, application, endpoint)
+            .await?)
+    }
+
+    /// Whether this URL may be delivered to: an inbox of ours, or one that the
+    /// guard lets through as its name resolves now.
+    async fn judge(&self, url: Option<&str>) -> Result<(), ControlError> {
+        let Some(url) = url else { return Ok(()) };
+        if receive::own_inbox(url, &self.public_url).is_some() {
+            return Ok(());
+        }
+        let blocked = |refusal: crate::domain::address::UrlRefusal| ControlError::UrlBlocked {
+            reason: refusal.reason.as_str(),
+            detail: refusal.detail,
+        };
+        let parsed = EndpointUrl::parse(url).map_err(blocked)?;
+        self.transport.judge_now(&parsed).await.map_err(blocked)
+    }
+}
+
+/// `input` as a change, or everything that is wrong with it.
+fn checked(
+    input: EndpointInput,
+    before: Option<&LiveEndpoint>,
+    missing: Option<FieldError>,
+) -> Result<EndpointChange, ControlError> {
+    let mut errors: Vec<FieldError> = missing.into_iter().collect();
+    let change = EndpointChange {
+        name: input.name,
+        uid: input.uid,
+        description: input.description,
+        url: input.url,
+        enabled: input.enabled,
+        paused: input.paused,
+        event_types: input.event_types.map(|texts| {
+            each(&texts, "eventTypes", &mut errors, |text| {
+                EventFilter::parse(text)
+            })
+        }),
+        channels: input.channels,
+        headers: input
+            .headers
+            .map(|headers| custom_headers(headers, before, &mut errors)),
+        secrets: input
+            .secrets
+            .filter(|secrets| !secrets.is_empty())
+            .map(|texts| {
+                each(&texts, "secrets", &mut errors, |text| {
+                    SigningSecret::parse(text).map_err(|refusal| refusal.to_string())
+                })
+            }),
+        signatures: input
+            .signatures
+            .map(|names| each(&names, "signatures", &mut errors, scheme)),
+        retry_schedule: input
+            .retry_schedule
+            .map(|texts| each(&texts, "retrySchedule", &mut errors, wait)),
+        timeout: input.timeout_seconds.map(Duration::from_secs),
+        rate_limit: input.rate_limit,
+        success: input.success,
+        metadata: input
+            .metadata
+            .map(|metadata| checked_metadata(metadata, &mut errors)),
+    };
+    if errors.is_empty() {
+        Ok(change)
+    } else {
+        Err(ControlError::Invalid(errors))
+    }
+}
+
+/// Every text read by `parse`; what cannot be read is an error with its place.
+fn each<T>(
+    texts: &[String],
+    name: &str,
+    errors: &mut Vec<FieldError>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Vec<T> {
+    let mut values = Vec::with_capacity(texts.len());
+    for (at, text) in texts.iter().enumerate() {
+        match parse(text) {
+            Ok(value) => values.push(value),
+            Err(detail) => errors.push(FieldError::new(format!("{name}[{at}]"), detail)),
+        }
+    }
+    values
+}
+
+fn scheme(name: &str) -> Result<Scheme, String> {
+    let known: Vec<&str> = Scheme::ALL.iter().map(|scheme| scheme.name()).collect();
+    Scheme::from_name(name)
+        .ok_or_else(|| format!("is not a signature scheme; known are {}", known.join(", ")))
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let wait = duration::parse(text).map_err(|error| error.to_string())?;
+    if wait > WAIT_MAX {
+        return Err(format!("is longer than {}", duration::format(WAIT_MAX)));
+    }
+    Ok(wait)
+}
+
+fn custom_headers(
+    headers: BTreeMap<String, String>,
+    before: Option<&LiveEndpoint>,
+    errors: &mut Vec<FieldError>,
+) -> Vec<CustomHeader> {
+    let mut wrong = |path: String, detail: String| errors.push(FieldError::new(path, detail));
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if headers.len() > HEADERS_MAX || bytes > HEADERS_BYTES_MAX {
+        wrong(
+            "headers".to_owned(),
+            format!("must be at most {HEADERS_MAX} headers of {HEADERS_BYTES_MAX} bytes in all"),
+        );
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    let mut kept = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        let path = format!("headers.{name}");
+        if !seen.insert(name.to_ascii_lowercase()) {
+            wrong(
+                path,
+                "is given twice; case does not tell header names apart".to_owned(),
+            );
+        } else if let Err(detail) = check_name(&name).and_then(|()| check_value(&value)) {
+            wrong(path, detail);
+        } else if value != MASKED {
+            kept.push(CustomHeader {
+                name,
+                value: Secret::new(value),
+            });
+        } else if let Some(stored) = stored_header(before, &name) {
+            kept.push(CustomHeader {
+                name,
+                value: stored,
+            });
+        } else {
+            wrong(
+                path,
+                "is masked, but there is no stored value to keep; give the value".to_owned(),
+            );
+        }
+    }
+    kept
+}
+
+fn stored_header(before: Option<&LiveEndpoint>, name: &str) -> Option<Secret> {
+    let headers = &before?.settings.headers;
+    let stored = headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case(name));
+    stored.map(|header| header.value.clone())
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err("is not a header name: letters, digits and !#$%&'*+-.^_`|~".to_owned());
+    }
+    let lower = name.to_ascii_lowercase();
+    let reserved = HEADERS_RESERVED.contains(&lower.as_str())
+        || HEADER_PREFIXES_RESERVED
+            .iter()
+            .any(|prefix| lower.starts_with(prefix));
+    if reserved {
+        return Err(
+            "is a header that Hookpost or HTTP itself sets; choose another name".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn check_value(value: &str) -> Result<(), String> {
+    if value == MASKED {
+        return Ok(());
+    }
+    if value.len() > HEADER_VALUE_BYTES_MAX {
+        return Err(format!("must have at most {HEADER_VALUE_BYTES_MAX} bytes"));
+    }
+    let visible = value.bytes().all(|b| (b' '..=b'~').contains(&b)) && value.trim() == value;
+    if !visible || HeaderValue::from_str(value).is_err() {
+        return Err("must be visible ASCII without spaces at its ends".to_owned());
+    }
+    Ok(())
+}
+
+fn checked_metadata(
+    metadata: BTreeMap<String, String>,
+    errors: &mut Vec<FieldError>,
+) -> BTreeMap<String, String> {
+    let bytes: usize = metadata
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if bytes > METADATA_BYTES_MAX {
+        errors.push(FieldError::new(
+            "metadata",
+            format!("must have at most {METADATA_BYTES_MAX} bytes in all"),
+        ));
+    }
+    metadata
+}

@@ -1,0 +1,99 @@
+//! Query parameters, and pages of lists.
+
+use std::collections::BTreeMap;
+
+use axum::extract::FromRequestParts;
+use http::HeaderValue;
+use http::request::Parts;
+
+use super::problem::Problem;
+use crate::control::FieldError;
+
+/// Items of a page when nothing is asked for, and at most.
+pub const PAGE_DEFAULT: usize = 100;
+pub const PAGE_MAX: usize = 250;
+
+/// The query's parameters. Unknown ones are ignored; of a repeated one the
+/// last counts.
+pub struct Params {
+    path: String,
+    values: BTreeMap<String, String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let values = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let original = parts.extensions.get::<axum::extract::OriginalUri>();
+        let path = original
+            .map_or(parts.uri.path(), |uri| uri.path())
+            .to_owned();
+        Ok(Self { path, values })
+    }
+}
+
+impl Params {
+    /// The parameter's text, unless it is missing or empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values
+            .get(name)
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
+    }
+
+    /// The parameter, read by `parse`.
+    ///
+    /// # Errors
+    /// 422 with `expected` when `parse` gives nothing.
+    pub fn parsed<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        match parse(text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Problem::invalid(vec![FieldError::new(
+                format!("?{name}"),
+                format!("must be {expected}"),
+            )])),
+        }
+    }
+
+    /// How many items a page has.
+    pub fn page_size(&self) -> Result<usize, Problem> {
+        Ok(self
+            .number("pageSize", 1, PAGE_MAX)?
+            .unwrap_or(PAGE_DEFAULT))
+    }
+
+    /// A whole number within bounds.
+    pub fn number(&self, name: &str, min: usize, max: usize) -> Result<Option<usize>, Problem> {
+        let expected = format!("a whole number from {min} to {max}");
+        self.parsed(name, &expected, |text| {
+            text.parse()
+                .ok()
+                .filter(|number| (min..=max).contains(number))
+        })
+    }
+
+    /// The `Link` to the page that goes on before `id`, with the same filters.
+    #[must_use]
+    pub fn next_link(&self, id: &str) -> HeaderValue {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in self.values.iter().filter(|(name, _)| *name != "before") {
+            query.append_pair(name, value);
+        }
+        query.append_pair("before", id);
+        let link = format!("<{}?{}>; rel=\"next\"", self.path, query.finish());
+        HeaderValue::from_str(&link).expect("a path that was parsed and an encoded query")
+    }
+}

@@ -1,0 +1,179 @@
+//! Errors as RFC 9457 `application/problem+json`.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::control::{ControlError, FieldError};
+use crate::store::{Refusal, StoreError, WriteError};
+
+/// Seconds after which a store that is busy or reopening may be asked again.
+const TRY_AGAIN_S: u16 = 1;
+
+/// An error answer: what happened, and what to do about it.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub status: StatusCode,
+    /// Stable; programs may tell errors apart by it.
+    pub code: &'static str,
+    pub detail: String,
+    pub errors: Vec<FieldError>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Shape<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            header: None,
+        }
+    }
+
+    /// 422: these fields are wrong.
+    #[must_use]
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+        let detail = format!("Nothing was changed. Correct: {}.", paths.join(", "));
+        Self {
+            errors,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+        }
+    }
+
+    /// 404: it is not there, or belongs to somebody else.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("There is no such {what}."),
+        )
+    }
+
+    /// 503: try again.
+    #[must_use]
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+        problem.with_header(RETRY_AFTER, HeaderValue::from(TRY_AGAIN_S))
+    }
+
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let shape = Shape {
+            r#type: format!("urn:hookpost:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            errors: &self.errors,
+        };
+        let body = serde_json::to_vec(&shape).expect("text and numbers always serialise");
+        let mut response = (self.status, body).into_response();
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => {
+                Self::unavailable("More is being written than the disk can take. Try again.")
+            }
+            other => {
+                tracing::error!(error = %other, "a request failed in the store");
+                Self::unavailable(
+                    "The store cannot be written to or read now. What became of this request is unknown; \
+                     try again with the same Idempotency-Key.",
+                )
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoApplication => Self::not_found("application"),
+            Refusal::NoEndpoint => Self::not_found("endpoint"),
+            Refusal::NoMessage => Self::not_found("message"),
+            Refusal::NoApiKey => Self::not_found("API key"),
+            Refusal::NoInbox => Self::not_found("inbox"),
+            Refusal::UidTaken => Self {
+                errors: vec![FieldError::new("uid", "is the uid of another one")],
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "uid_taken",
+                    "Another one has this uid. Choose another, or use that one.",
+                )
+            },
+            Refusal::PayloadGone => Self::new(
+                StatusCode::CONFLICT,
+                "payload_gone",
+                "The payload is no longer kept, so it cannot be sent again. Send a new message.",
+            ),
+            Refusal::EndpointDisabled => Self::new(
+                StatusCode::CONFLICT,
+                "endpoint_disabled",
+                "The endpoint is disabled, so nothing is sent to it. Enable it first.",
+            ),
+        }
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(refusal) => refusal.into(),
+            WriteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Invalid(errors) => Self::invalid(errors),
+            ControlError::UrlBlocked { reason, detail } => Self {
+                errors: vec![FieldError {
+                    path: "url".to_owned(),
+                    detail: detail.clone(),
+                    reason: Some(reason),
+                }],
+                ..Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "endpoint_url_blocked",
+                    detail,
+                )
+            },
+            ControlError::Write(error) => error.into(),
+        }
+    }
+}
