@@ -109,7 +109,8 @@ impl Operation for Accept {
         };
         write_message(&message, &new.payload, tables, batch)?;
         let content = Arc::new((message, new.payload));
-        let due = key.made_at();
+        // Not when the key says: a key can be ahead of a clock that stepped back.
+        let due = batch.now;
         let delivery = encode(&DeliveryV1::from(&Delivery::new(due, Trigger::Scheduled)));
         for &endpoint in &endpoints {
             let row = pair(key.as_u64(), endpoint.as_u64());

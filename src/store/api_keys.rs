@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redb::ReadableTable as _;
+use redb::{ReadTransaction, ReadableTable as _};
 
 use super::codec::{decode, encode};
 use super::rows::ApiKeyV1;
@@ -13,23 +13,18 @@ use crate::domain::api_key::{self, ApiKey};
 use crate::domain::ids::{ApiKeyKey, EnvironmentKey, Key};
 use crate::domain::secret::Secret;
 
-impl Store {
-    pub(super) fn load_api_keys(&self) -> Result<(), StoreError> {
-        self.read(|txn| {
-            let Ok(table) = txn.open_table(API_KEYS) else {
-                return Ok(());
-            };
-            for row in table.iter()? {
-                let (key, value) = row?;
-                let key = ApiKeyKey::from_u64(u64::from_be_bytes(*key.value()));
-                self.inner
-                    .catalog
-                    .put_api_key(decode::<ApiKeyV1>(value.value())?.into_domain(key));
-            }
-            Ok(())
-        })
-    }
+/// Every API key in the store.
+pub(super) fn load(txn: &ReadTransaction) -> Result<Vec<ApiKey>, StoreError> {
+    let table = txn.open_table(API_KEYS)?;
+    let all = table.iter()?.map(|row| {
+        let (key, value) = row?;
+        let key = ApiKeyKey::from_u64(u64::from_be_bytes(*key.value()));
+        Ok(decode::<ApiKeyV1>(value.value())?.into_domain(key))
+    });
+    all.collect()
+}
 
+impl Store {
     /// Makes an API key for an environment. `text` is what its holder shows; a
     /// key with this text that is there already is kept as it is.
     pub async fn create_api_key(
@@ -99,11 +94,11 @@ impl Operation for Create {
         _: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
-        Ok(Ok(batch
-            .inner
-            .catalog
-            .api_key(&self.hash)
-            .map(|known| ApiKey::clone(&known))))
+        let known = match batch.overlay.api_key(&self.hash) {
+            Some(changed) => changed,
+            None => batch.inner.catalog.api_key(&self.hash),
+        };
+        Ok(Ok(known.map(|known| ApiKey::clone(&known))))
     }
 
     fn apply(

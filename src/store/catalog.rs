@@ -20,7 +20,7 @@ use super::{Store, StoreError};
 use crate::domain::api_key::ApiKey;
 use crate::domain::application::Application;
 use crate::domain::endpoint::{Endpoint, EndpointState, LiveEndpoint};
-use crate::domain::ids::{ApiKeyKey, ApplicationKey, EndpointKey, Key};
+use crate::domain::ids::{ApplicationKey, EndpointKey, Key};
 
 /// Endpoints kept in memory at most; beyond that some applications are forgotten.
 const ENDPOINTS_MAX: usize = 200_000;
@@ -154,19 +154,11 @@ impl Catalog {
                 None => state.forget(key),
             }
         }
-        for (_, changed) in overlay.api_keys {
+        for (hash, changed) in overlay.api_keys {
             match changed {
-                ApiKeyChange::Put(key) => {
-                    state.api_keys.insert(key.hash, key);
-                }
-                ApiKeyChange::Replaced(old, key) => {
-                    state.api_keys.remove(&old);
-                    state.api_keys.insert(key.hash, key);
-                }
-                ApiKeyChange::Removed(hash) => {
-                    state.api_keys.remove(&hash);
-                }
-            }
+                Some(key) => state.api_keys.insert(hash, key),
+                None => state.api_keys.remove(&hash),
+            };
         }
     }
 
@@ -177,8 +169,10 @@ impl Catalog {
         state.owners.clear();
     }
 
-    pub(super) fn put_api_key(&self, key: ApiKey) {
-        self.write().api_keys.insert(key.hash, Arc::new(key));
+    /// Holds these API keys and no others.
+    pub(super) fn set_api_keys(&self, keys: Vec<ApiKey>) {
+        let by_hash = keys.into_iter().map(|key| (key.hash, Arc::new(key)));
+        self.write().api_keys = by_hash.collect();
     }
 }
 
@@ -186,13 +180,9 @@ impl Catalog {
 #[derive(Default)]
 pub(super) struct Overlay {
     applications: HashMap<ApplicationKey, Option<Arc<ApplicationEntry>>>,
-    api_keys: HashMap<ApiKeyKey, ApiKeyChange>,
-}
-
-enum ApiKeyChange {
-    Put(Arc<ApiKey>),
-    Replaced([u8; 32], Arc<ApiKey>),
-    Removed([u8; 32]),
+    /// By hash, as the catalog has them: a text that was given up in this
+    /// transaction stays given up, whatever follows. `None`: no longer a key.
+    api_keys: HashMap<[u8; 32], Option<Arc<ApiKey>>>,
 }
 
 impl Overlay {
@@ -213,18 +203,22 @@ impl Overlay {
         self.applications.insert(key, None);
     }
 
+    /// `None`: not changed; `Some(None)`: no longer a key.
+    pub(super) fn api_key(&self, hash: &[u8; 32]) -> Option<Option<Arc<ApiKey>>> {
+        self.api_keys.get(hash).cloned()
+    }
+
     pub(super) fn put_api_key(&mut self, key: Arc<ApiKey>) {
-        self.api_keys.insert(key.key, ApiKeyChange::Put(key));
+        self.api_keys.insert(key.hash, Some(key));
     }
 
     pub(super) fn replace_api_key(&mut self, old: &ApiKey, new: Arc<ApiKey>) {
-        self.api_keys
-            .insert(old.key, ApiKeyChange::Replaced(old.hash, new));
+        self.remove_api_key(old);
+        self.put_api_key(new);
     }
 
     pub(super) fn remove_api_key(&mut self, key: &ApiKey) {
-        self.api_keys
-            .insert(key.key, ApiKeyChange::Removed(key.hash));
+        self.api_keys.insert(key.hash, None);
     }
 }
 

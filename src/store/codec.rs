@@ -33,6 +33,9 @@ pub(super) fn decode<R: Row>(bytes: &[u8]) -> Result<R, StoreError> {
     if version > R::VERSION {
         return Err(StoreError::Newer);
     }
+    if version < R::VERSION {
+        return Err(StoreError::Corrupt("a row of a version that never was"));
+    }
     match postcard::take_from_bytes(rest) {
         Ok((row, [])) => Ok(row),
         Ok(_) => Err(StoreError::Corrupt("a row with trailing bytes")),

@@ -20,7 +20,8 @@ use super::tables::{self, ENVIRONMENTS, META, Tables};
 use super::writer::{
     self, Change, Idempotent, Listeners, Operation, Queue, WriteError, WriterState, Written,
 };
-use super::{Store, StoreError};
+use super::{Store, StoreError, api_keys};
+use crate::domain::api_key::ApiKey;
 use crate::domain::environment::DEFAULT_ENVIRONMENT;
 use crate::domain::ids::{EnvironmentKey, Ids, Key, KeySequence};
 use crate::seams::clock::SharedClock;
@@ -133,6 +134,7 @@ struct Place {
 struct Opening {
     id_secret: [u8; 32],
     state: WriterState,
+    api_keys: Vec<ApiKey>,
     default_environment: EnvironmentKey,
 }
 
@@ -164,8 +166,7 @@ impl Store {
                 .make(|database| initialise(database, &cipher, &options.clock, &options.entropy))?;
         }
         let database = place.open()?;
-        let needs_rows = place.backend.is_some() && is_blank(&database)?;
-        if needs_rows {
+        if place.backend.is_some() && is_blank(&database)? {
             initialise(&database, &cipher, &options.clock, &options.entropy)?;
         }
         let opening = read_opening(&database, &cipher)?;
@@ -184,10 +185,8 @@ impl Store {
             place,
             writer: Mutex::new(None),
         });
+        inner.catalog.set_api_keys(opening.api_keys);
         let store = Self { inner };
-        store
-            .load_api_keys()
-            .map_err(|error| OpenError::Unreadable(error.to_string()))?;
         store.start_writer();
         Ok(store)
     }
@@ -246,9 +245,10 @@ impl Store {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = writer {
+        match writer {
             // A panic in it has ended the process already.
-            let _ = thread.join();
+            Some(thread) => drop(thread.join()),
+            None => while self.pump() {},
         }
         self.inner.available.store(false, Ordering::Release);
         let database = self
@@ -370,6 +370,10 @@ impl Inner {
                 }
                 Err(error) => {
                     tracing::error!(%error, "the store cannot be reopened; trying again");
+                    writer::turn_away(self, &StoreError::Unavailable(error.to_string()));
+                    if self.queue.is_closed() {
+                        return;
+                    }
                     std::thread::sleep(REOPEN_PAUSE);
                 }
             }
@@ -383,6 +387,7 @@ impl Inner {
         let opening = read_opening(&database, &self.cipher)?;
         self.set_writer_state(opening.state);
         self.catalog.forget_applications();
+        self.catalog.set_api_keys(opening.api_keys);
         *self
             .database
             .write()
@@ -409,11 +414,11 @@ impl Place {
     }
 
     fn open(&self) -> Result<Database, OpenError> {
-        let opened = match &self.backend {
-            Some(backend) => self.builder().create_with_backend(Boxed(backend())),
-            None => self.builder().open(&self.file),
-        };
-        opened.map_err(|error| match error {
+        let opened = unpanicked(|| match &self.backend {
+            Some(backend) => Ok(self.builder().create_with_backend(Boxed(backend()))),
+            None => Ok(self.builder().open(&self.file)),
+        });
+        opened?.map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse {
                 path: self.file.clone(),
             },
@@ -423,12 +428,7 @@ impl Place {
 
     fn make(&self, fill: impl FnOnce(&Database) -> Result<(), OpenError>) -> Result<(), OpenError> {
         let new = self.file.with_file_name(FILE_NAME_NEW);
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(io(&new)(error));
-            }
-            _ => {}
-        }
+        remove_stale(&new)?;
         let file = private_file(&new)?;
         let database = FileBackend::new(file)
             .and_then(|backend| self.builder().create_with_backend(backend))
@@ -470,6 +470,13 @@ impl StorageBackend for Boxed {
     }
 }
 
+/// `body`, with a panic turned into an error: redb trusts a file that was
+/// closed in order, and may panic when it was damaged since.
+fn unpanicked<T>(body: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
+        .unwrap_or_else(|_| Err(unreadable("the file is damaged; restore it from a backup")))
+}
+
 fn unreadable(error: impl std::fmt::Display) -> OpenError {
     OpenError::Unreadable(error.to_string())
 }
@@ -481,7 +488,11 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
 
 fn is_blank(database: &Database) -> Result<bool, OpenError> {
     let txn = database.begin_read().map_err(unreadable)?;
-    Ok(txn.open_table(META).is_err())
+    match txn.open_table(META) {
+        Ok(_) => Ok(false),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(true),
+        Err(error) => Err(unreadable(error)),
+    }
 }
 
 /// Writes what a new store starts with: its format, the secret of its ids, and
@@ -525,6 +536,10 @@ fn initialise(
 }
 
 fn read_opening(database: &Database, cipher: &Cipher) -> Result<Opening, OpenError> {
+    unpanicked(|| read_opening_trusting(database, cipher))
+}
+
+fn read_opening_trusting(database: &Database, cipher: &Cipher) -> Result<Opening, OpenError> {
     let txn = database.begin_read().map_err(unreadable)?;
     let meta = txn.open_table(META).map_err(unreadable)?;
     let value = |name: &str| -> Result<Vec<u8>, OpenError> {
@@ -557,6 +572,7 @@ fn read_opening(database: &Database, cipher: &Cipher) -> Result<Opening, OpenErr
             sequence: KeySequence::after(u64::from_be_bytes(last_key)),
             totals,
         },
+        api_keys: api_keys::load(&txn).map_err(unreadable)?,
         default_environment: EnvironmentKey::from_u64(u64::from_be_bytes(*key.value())),
     })
 }
@@ -581,17 +597,35 @@ fn master_key(
     if missing {
         let mut key = [0; 32];
         entropy.fill(&mut key);
-        let mut file = private_file(&path)?;
-        std::io::Write::write_all(&mut file, format!("{}\n", STANDARD.encode(key)).as_bytes())
-            .map_err(io(&path))?;
-        file.sync_all().map_err(io(&path))?;
-        sync_dir(&path)?;
+        write_whole(&path, &format!("{}\n", STANDARD.encode(key)))?;
         return Ok(key);
     }
     let text = fs::read_to_string(&path).map_err(io(&path))?;
     let malformed = || OpenError::MasterKeyMalformed { path: path.clone() };
     let bytes = STANDARD.decode(text.trim()).map_err(|_| malformed())?;
     bytes.try_into().map_err(|_| malformed())
+}
+
+/// Makes a private file that is there with all of `text`, or not at all.
+fn write_whole(path: &Path, text: &str) -> Result<(), OpenError> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    remove_stale(&new)?;
+    let mut file = private_file(&new)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(io(&new))?;
+    fs::rename(&new, path).map_err(io(path))?;
+    sync_dir(path)
+}
+
+/// Removes what a start that did not end has left.
+fn remove_stale(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn make_private_dir(dir: &Path) -> Result<(), OpenError> {

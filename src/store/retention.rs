@@ -117,6 +117,10 @@ impl Operation for Retire {
             }
             plan.answers.push(*key.value());
         }
+        if plan.attempts.len() == STEP_ROWS || plan.answers.len() == STEP_ROWS {
+            // There is more of these than of messages: not through yet.
+            plan.next = plan.next.or(Some(payloads_before.max(messages_before)));
+        }
         Ok(Ok(plan))
     }
 

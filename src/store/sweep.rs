@@ -107,6 +107,7 @@ fn sweep_application(
             .application_endpoints
             .range::<&[u8; 16]>(&owned.start()..=&owned.end())?,
     )?;
+    let more_endpoints = endpoints.len() == STEP_ROWS;
     for endpoint in endpoints {
         if !sweep_endpoint(endpoint, tables, batch)? {
             return Ok(false);
@@ -114,6 +115,9 @@ fn sweep_application(
         tables
             .application_endpoints
             .remove(&pair(application, endpoint))?;
+    }
+    if more_endpoints {
+        return Ok(false);
     }
     let uids = application.to_be_bytes().to_vec()..(application + 1).to_be_bytes().to_vec();
     tables
@@ -186,11 +190,14 @@ fn cancel_waiting(
             .get(&row)?
             .map(|bytes| decode::<DeliveryV1>(bytes.value()))
             .transpose()?;
-        if let Some(delivery) = found {
-            let cancelled = Delivery {
-                state: DeliveryState::Cancelled,
-                ..delivery.into()
+        if let Some(delivery) = found.map(Delivery::from) {
+            // What a replay still waited for was delivered before.
+            let state = if delivery.succeeded {
+                DeliveryState::Delivered
+            } else {
+                DeliveryState::Cancelled
             };
+            let cancelled = Delivery { state, ..delivery };
             tables
                 .deliveries
                 .insert(&row, encode(&DeliveryV1::from(&cancelled)).as_slice())?;

@@ -307,13 +307,34 @@ fn keep_answer(
         body: answer.body.to_vec(),
         created: batch.now,
     };
-    let sealed = batch.inner.cipher.seal("idempotency", hash, &encode(&row));
-    tables.idempotency.insert(hash, sealed.as_slice())?;
-    let mut end = [0; 40];
-    end[..8].copy_from_slice(&batch.now.plus(IDEMPOTENCY_KEPT).0.to_be_bytes());
-    end[8..].copy_from_slice(hash);
-    tables.idempotency_ends.insert(&end, &[] as &[u8])?;
+    let cipher = &batch.inner.cipher;
+    let sealed = cipher.seal("idempotency", hash, &encode(&row));
+    let old = match tables.idempotency.insert(hash, sealed.as_slice())? {
+        Some(old) => Some(decode::<AnswerV1>(&cipher.open(
+            "idempotency",
+            hash,
+            old.value(),
+        )?)?),
+        None => None,
+    };
+    // An answer that had had its time: its end must not end the new one.
+    if let Some(old) = old {
+        tables
+            .idempotency_ends
+            .remove(&answer_end(old.created, hash))?;
+    }
+    tables
+        .idempotency_ends
+        .insert(&answer_end(batch.now, hash), &[] as &[u8])?;
     Ok(())
+}
+
+/// The key of `idempotency_ends` for an answer of `created`.
+pub(super) fn answer_end(created: Timestamp, hash: &[u8; 32]) -> [u8; 40] {
+    let mut end = [0; 40];
+    end[..8].copy_from_slice(&created.plus(IDEMPOTENCY_KEPT).0.to_be_bytes());
+    end[8..].copy_from_slice(hash);
+    end
 }
 
 /// What waits to be written.
@@ -421,6 +442,10 @@ impl Queue {
     fn take_now(&self) -> Vec<Box<dyn Job>> {
         self.lock().drain()
     }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
 }
 
 impl QueueState {
@@ -480,6 +505,19 @@ pub(super) fn pump(inner: &Arc<Inner>) -> bool {
         process(inner, jobs);
     }
     some
+}
+
+/// Answers everybody who waits with `error`: nothing is written now.
+pub(super) fn turn_away(inner: &Inner, error: &StoreError) {
+    loop {
+        let jobs = inner.queue.take_now();
+        if jobs.is_empty() {
+            return;
+        }
+        for job in jobs {
+            job.finish(Some(error));
+        }
+    }
 }
 
 fn process(inner: &Arc<Inner>, mut jobs: Vec<Box<dyn Job>>) {
