@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     wake: Notify,
     /// Told when an attempt ends, for [`Engine::drain`].
     ended: Notify,
+    /// What waits on disk is to be found: at start, and after a failure.
+    rescan: AtomicBool,
     stopping: AtomicBool,
     runtime: tokio::runtime::Handle,
 }
@@ -87,6 +89,7 @@ impl Engine {
             scheduler,
             wake: Notify::new(),
             ended: Notify::new(),
+            rescan: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),
         });
@@ -104,8 +107,10 @@ impl Engine {
     pub fn run(&self) -> impl Future<Output = ()> + Send + 'static {
         let inner = Arc::clone(&self.inner);
         async move {
-            inner.find_lanes().await;
             while !inner.stopping.load(Ordering::Acquire) {
+                if inner.rescan.swap(false, Ordering::AcqRel) {
+                    inner.find_lanes().await;
+                }
                 inner.read_due();
                 inner.dispatch();
                 inner.wait().await;
@@ -177,6 +182,10 @@ impl Inner {
                     scheduler.waiting(*endpoint, *message, *due, *trigger, content.clone(), now);
                 }
                 Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
+                Change::Reopened => {
+                    self.rescan.store(true, Ordering::Release);
+                    self.wake.notify_one();
+                }
             }
         }
         drop(scheduler);

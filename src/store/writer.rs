@@ -110,6 +110,9 @@ pub enum Change {
         trigger: Trigger,
         content: Option<Arc<(Message, Bytes)>>,
     },
+    /// The store was opened anew after a failure: what became of the writes
+    /// before it is only on disk.
+    Reopened,
     /// An endpoint's settings or state; `None` when it is gone.
     Endpoint {
         endpoint: EndpointKey,
@@ -534,6 +537,7 @@ fn process(inner: &Arc<Inner>, mut jobs: Vec<Box<dyn Job>>) {
                 job.finish(Some(&error));
             }
             inner.reopen();
+            inner.tell(&[Change::Reopened]);
         }
     }
 }
