@@ -1,5 +1,8 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
 mod evil_endpoints;
+mod python_verification;
+mod restarts;
 mod settings;
 mod slow_clients;
+mod support;

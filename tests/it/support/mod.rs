@@ -1,0 +1,6 @@
+//! What tests of several features share.
+
+pub(crate) mod http_client;
+pub(crate) mod patience;
+pub(crate) mod python;
+pub(crate) mod server_process;
