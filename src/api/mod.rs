@@ -13,11 +13,11 @@ use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
 /// Everything that the server answers.
-pub fn router(state: AppState) -> Router {
+pub fn router(state: &AppState) -> Router {
     Router::new()
-        .nest("/api/v1", native::router(&state))
-        .merge(crate::receiver::router(&state))
-        .merge(health::router(&state))
+        .nest("/api/v1", native::router(state))
+        .merge(crate::receiver::router(state))
+        .merge(health::router(state))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::disable())
@@ -40,6 +40,7 @@ pub(crate) async fn no_method() -> Problem {
     )
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<&str>()
