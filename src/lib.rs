@@ -4,8 +4,10 @@
 
 pub mod cli;
 pub mod config;
+mod control_socket;
 pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod seams;
+pub mod serve;
 pub mod store;
