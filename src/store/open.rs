@@ -139,6 +139,11 @@ struct Opening {
 }
 
 impl Store {
+    /// Whether there is a store in `data_dir`.
+    pub fn is_in(data_dir: &Path) -> std::io::Result<bool> {
+        data_dir.join(FILE_NAME).try_exists()
+    }
+
     /// Opens the store in `options.data_dir`, or makes it.
     ///
     /// A new file is made under another name, committed, synced and only then
