@@ -11,7 +11,9 @@ mod desk;
 #[cfg(unix)]
 mod server;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +21,16 @@ use crate::domain::time::Timestamp;
 
 #[cfg(unix)]
 pub(crate) use client::Client;
-pub(crate) use desk::{DeskError, KeyDesk};
+#[cfg(unix)]
+use desk::DeskError;
+pub(crate) use desk::KeyDesk;
 #[cfg(unix)]
 pub(crate) use server::start;
 
+#[cfg(unix)]
 const FILE_NAME: &str = "control.sock";
 
+#[cfg(unix)]
 fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE_NAME)
 }
@@ -55,6 +61,7 @@ pub(crate) struct NewKey {
 }
 
 /// Why the server refused, in a sentence.
+#[cfg(unix)]
 #[derive(Serialize, Deserialize)]
 struct Refused {
     error: String,

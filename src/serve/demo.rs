@@ -60,12 +60,21 @@ impl Demo {
     pub(super) fn introduction(&self, url: &PublicUrl, data_dir: &Path) -> String {
         let key = self.key.expose();
         let data_dir = data_dir.display();
-        let application = format!("{url}/api/v1/applications/{APPLICATION_UID}");
-        let authorization = format!("-H 'Authorization: Bearer {key}'");
-        let json = "-H 'Content-Type: application/json'";
-        let mut text = format!(
+        let messages = format!("{url}/api/v1/applications/{APPLICATION_UID}/messages");
+        let header = format!("-H 'Authorization: Bearer {key}'");
+        let headers = format!("{header} -H 'Content-Type: application/json'");
+        let failing = self.inbox_token.as_ref().map_or_else(String::new, |token| {
+            format!(
+                "
+Let the inbox that it went to fail, then send another; with 200 it works again:
+  curl -X PUT {url}/api/v1/inboxes/{token} {headers} \\
+    -d '{{\"answerStatus\": 500}}'
+"
+            )
+        });
+        format!(
             "\
-Hookpost runs for trying out; what it stores is in {data_dir}.
+This is Hookpost, ready to be tried out. It keeps what it stores in {data_dir}.
 
   URL      {url}
   API key  {key}
@@ -73,27 +82,16 @@ Hookpost runs for trying out; what it stores is in {data_dir}.
 The dashboard is not part of this version yet; the JSON API is.
 
 Send a message:
-  curl {application}/messages {authorization} {json} -d '{{\"eventType\": \"greeting.sent\", \"uid\": \"first\", \"payload\": {{\"hello\": \"world\"}}}}'
+  curl {messages} {headers} \\
+    -d '{{\"eventType\": \"greeting.sent\", \"uid\": \"first\", \"payload\": {{\"hello\": \"world\"}}}}'
 
-See its attempts:
-  curl {application}/messages/first/endpoint-messages {authorization}
+See where it went, and what came back:
+  curl {messages}/first/endpoint-messages {header}
+{failing}
+Replay it:
+  curl -X POST {messages}/first/endpoints/{ENDPOINT_UID}/replays {header}
 "
-        );
-        if let Some(token) = &self.inbox_token {
-            text += &format!(
-                "
-Make the inbox that it goes to fail, and send another; 200 repairs it:
-  curl -X PUT {url}/api/v1/inboxes/{token} {authorization} {json} -d '{{\"answerStatus\": 500}}'
-"
-            );
-        }
-        text += &format!(
-            "
-Replay the message:
-  curl -X POST {application}/messages/first/endpoints/{ENDPOINT_UID}/replays {authorization}
-"
-        );
-        text
+        )
     }
 }
 

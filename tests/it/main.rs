@@ -1,5 +1,7 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
+#[cfg(unix)]
+mod command_line;
 mod evil_endpoints;
 mod python_verification;
 mod restarts;
