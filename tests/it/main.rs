@@ -1,5 +1,7 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
+mod deliveries;
 mod evil_endpoints;
 mod settings;
 mod slow_clients;
+mod support;
