@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod command_line;
+mod deliveries;
 mod evil_endpoints;
 mod python_verification;
 mod restarts;

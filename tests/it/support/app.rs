@@ -1,0 +1,619 @@
+//! The whole server in this process: store, engine, API and inboxes behind a
+//! real listener, over time that the test moves.
+//!
+//! ```text
+//! let app = TestApp::start().await;
+//! let sink = Sink::start([Reply::status(500), Reply::status(200)]).await;
+//! let application = app.application().await;
+//! let endpoint = app.endpoint(&application, &sink.url(), json!({})).await;
+//! let message = app.message(&application, "a.b", json!({"n": 1})).await;
+//! sink.wait_for(1).await;
+//! app.waiting(&application, &message).await;
+//! app.advance(Duration::from_secs(6)).await;
+//! sink.wait_for(2).await;
+//! ```
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use hookpost::domain::address::DestinationPolicy;
+use hookpost::domain::retry::DEFAULT_SCHEDULE;
+use hookpost::domain::secret::Secret;
+use hookpost::domain::time::Timestamp;
+use hookpost::engine::transport::{
+    Dialler, HttpTransport, Resolver, SystemDialler, Transport, client_tls,
+};
+use hookpost::engine::{Engine, EngineSettings};
+use hookpost::http::server::{ServerLimits, serve};
+use hookpost::http::state::{ApiLimits, AppState};
+use hookpost::seams::clock::{Clock, SharedClock};
+use hookpost::seams::entropy::{Entropy, SharedEntropy};
+use hookpost::store::{Durability, MasterKey, Retention, Store, StoreOptions};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Where a test's time begins: 2026-11-22T00:00:00Z.
+pub(crate) const START: Timestamp = Timestamp(1_795_305_600_000);
+/// The API key of every [`TestApp`].
+pub(crate) const KEY: &str = "key-of-the-tests-0123456789abcdef";
+/// How long a test waits, in real time, for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks at what must happen.
+const LOOK: Duration = Duration::from_millis(2);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The clock seam, moved by hand. Clones are the same clock.
+#[derive(Clone, Default)]
+pub(crate) struct TestClock {
+    state: Arc<Mutex<ClockState>>,
+}
+
+#[derive(Default)]
+struct ClockState {
+    passed: Duration,
+    next_sleeper: u64,
+    sleepers: HashMap<u64, (Duration, Option<Waker>)>,
+}
+
+impl TestClock {
+    fn lock(&self) -> MutexGuard<'_, ClockState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `wait` pass, and wakes all who slept until then.
+    pub(crate) fn advance(&self, wait: Duration) {
+        let mut state = self.lock();
+        state.passed += wait;
+        let passed = state.passed;
+        let wakers: Vec<Waker> = state
+            .sleepers
+            .values_mut()
+            .filter(|(until, _)| *until <= passed)
+            .filter_map(|(_, waker)| waker.take())
+            .collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        START.plus(self.lock().passed)
+    }
+
+    fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut state = self.lock();
+        let number = state.next_sleeper;
+        state.next_sleeper += 1;
+        let until = state.passed + wait;
+        state.sleepers.insert(number, (until, None));
+        drop(state);
+        Box::pin(Sleep {
+            clock: self.clone(),
+            number,
+        })
+    }
+}
+
+struct Sleep {
+    clock: TestClock,
+    number: u64,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.clock.lock();
+        let passed = state.passed;
+        match state.sleepers.get_mut(&self.number) {
+            Some((until, waker)) if *until > passed => {
+                *waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.clock.lock().sleepers.remove(&self.number);
+    }
+}
+
+/// Random bytes that repeat, and a jitter that the test sets.
+struct TestEntropy {
+    state: Mutex<u64>,
+    jitter: f64,
+}
+
+impl Entropy for TestEntropy {
+    /// SplitMix64.
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for chunk in bytes.chunks_mut(8) {
+            *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = *state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            z ^= z >> 31;
+            chunk.copy_from_slice(&z.to_be_bytes()[..chunk.len()]);
+        }
+    }
+
+    fn fraction(&self) -> f64 {
+        self.jitter
+    }
+}
+
+/// Answers each name from a table; other names do not exist.
+struct ScriptedResolver(HashMap<String, Vec<IpAddr>>);
+
+impl Resolver for ScriptedResolver {
+    fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        let found = self.0.get(host).cloned();
+        Box::pin(async move { found.ok_or_else(|| io::Error::other("no such name")) })
+    }
+}
+
+/// Dials as the system does, and counts.
+#[derive(Default)]
+pub(crate) struct CountingDialler {
+    dials: AtomicUsize,
+}
+
+impl CountingDialler {
+    pub(crate) fn dials(&self) -> usize {
+        self.dials.load(Ordering::SeqCst)
+    }
+}
+
+impl Dialler for CountingDialler {
+    fn dial(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
+        self.dials.fetch_add(1, Ordering::SeqCst);
+        SystemDialler.dial(addr)
+    }
+}
+
+/// What a test may want otherwise.
+#[derive(Clone)]
+pub(crate) struct Options {
+    pub(crate) retry_schedule: Vec<Duration>,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) payload_bytes_max: usize,
+    pub(crate) sockets_max: usize,
+    /// Addresses that may be delivered to besides public ones.
+    pub(crate) allow: Vec<&'static str>,
+    /// Names that exist, and their addresses.
+    pub(crate) names: Vec<(&'static str, &'static str)>,
+    /// Added to every wait, as a share of the most that may be added.
+    pub(crate) jitter: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            retry_schedule: DEFAULT_SCHEDULE.to_vec(),
+            attempt_timeout: Duration::from_secs(20),
+            payload_bytes_max: 4 * 1024 * 1024,
+            sockets_max: 1000,
+            allow: vec!["127.0.0.0/8"],
+            names: Vec::new(),
+            jitter: 0.0,
+        }
+    }
+}
+
+/// A running server. Use it in tests on one thread (`#[tokio::test]`): only
+/// then nothing happens between a look at the clock and a sleep.
+pub(crate) struct TestApp {
+    pub(crate) clock: TestClock,
+    pub(crate) store: Store,
+    pub(crate) engine: Engine,
+    pub(crate) dialler: Arc<CountingDialler>,
+    pub(crate) address: SocketAddr,
+    /// Where this server says it can be reached; inboxes are below it.
+    pub(crate) public_url: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+    tasks: Vec<JoinHandle<()>>,
+    options: Options,
+    folder: Option<TempDir>,
+}
+
+impl TestApp {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    pub(crate) async fn start_with(options: Options) -> Self {
+        let folder = TempDir::new().expect("a folder for the store");
+        Self::start_in(folder, TestClock::default(), options).await
+    }
+
+    /// Stops without waiting for anything, as a crash would, and starts again
+    /// on the same store, at another address.
+    pub(crate) async fn restart(mut self) -> Self {
+        let (clock, options) = (self.clock.clone(), self.options.clone());
+        let folder = self.folder.take().expect("only a restart takes it");
+        drop(self);
+        Self::start_in(folder, clock, options).await
+    }
+
+    async fn start_in(folder: TempDir, clock: TestClock, options: Options) -> Self {
+        let runtime = tokio::runtime::Handle::current().runtime_flavor();
+        assert_eq!(
+            runtime,
+            tokio::runtime::RuntimeFlavor::CurrentThread,
+            "see TestApp"
+        );
+        let shared_clock: SharedClock = Arc::new(clock.clone());
+        let entropy: SharedEntropy = Arc::new(TestEntropy {
+            state: Mutex::new(clock.now().0),
+            jitter: options.jitter,
+        });
+        let store = open_store(folder.path().into(), &shared_clock, &entropy);
+        let key = Secret::new(KEY.to_owned());
+        let environment = store.default_environment();
+        store
+            .create_api_key(environment, "tests".to_owned(), &key)
+            .await
+            .expect("a key can be made");
+        let dialler = Arc::new(CountingDialler::default());
+        let transport = Arc::new(transport(&options, &dialler));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("is bound");
+        let public_url = format!("http://{address}");
+        let settings = EngineSettings {
+            retry_schedule: options.retry_schedule.clone(),
+            attempt_timeout: options.attempt_timeout,
+            sockets_max: options.sockets_max,
+            public_url: public_url.clone(),
+        };
+        let engine = Engine::new(
+            store.clone(),
+            Arc::clone(&transport) as Arc<dyn Transport>,
+            Arc::clone(&shared_clock),
+            Arc::clone(&entropy),
+            settings,
+        );
+        let router = hookpost::serve::faces::router(&AppState {
+            store: store.clone(),
+            engine: engine.clone(),
+            transport,
+            entropy,
+            clock: shared_clock,
+            limits: ApiLimits {
+                payload_bytes_max: options.payload_bytes_max,
+            },
+            public_url: public_url.as_str().into(),
+        });
+        let retention = Retention {
+            payloads: 90 * DAY,
+            attempts: 90 * DAY,
+            bytes_max: None,
+        };
+        let serving = async move {
+            let limits = ServerLimits::default();
+            let _ = serve(
+                listener,
+                router,
+                limits,
+                std::future::pending(),
+                Duration::ZERO,
+            )
+            .await;
+        };
+        let tasks = vec![
+            tokio::spawn(engine.run()),
+            tokio::spawn(engine.clone().prune(retention)),
+            tokio::spawn(serving),
+        ];
+        Self {
+            clock,
+            store,
+            engine,
+            dialler,
+            address,
+            public_url,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            tasks,
+            options,
+            folder: Some(folder),
+        }
+    }
+
+    /// Lets time pass, and the tasks that waited for it take their turn.
+    pub(crate) async fn advance(&self, wait: Duration) {
+        self.clock.advance(wait);
+        tokio::task::yield_now().await;
+    }
+
+    /// Lets time pass until `due`, if it is later than now.
+    pub(crate) async fn advance_to(&self, due: Timestamp) {
+        self.advance(due.since(self.clock.now())).await;
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What `look` finds, looked for again and again. `what` says in the
+    /// failure what did not happen.
+    pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let looking = async {
+            loop {
+                if let Some(found) = look().await {
+                    return found;
+                }
+                // There is nothing to be told by: what must happen is seen from outside.
+                let _ = timeout(LOOK, std::future::pending::<()>()).await;
+            }
+        };
+        match timeout(PATIENCE, looking).await {
+            Ok(found) => found,
+            Err(_) => panic!("did not happen within {PATIENCE:?}: {what}"),
+        }
+    }
+
+    /// Waits until no attempt is being made or waits to be recorded.
+    pub(crate) async fn idle(&self) {
+        self.until("no attempt is in flight", async || {
+            (self.engine.in_flight() == 0).then_some(())
+        })
+        .await;
+    }
+
+    // Calls of the API.
+
+    /// A request with the API key, to be completed and sent.
+    pub(crate) fn request(&self, method: &str, path: &str) -> Call<'_> {
+        let mut headers = HeaderMap::new();
+        let key = HeaderValue::from_str(&format!("Bearer {KEY}")).expect("visible ASCII");
+        headers.insert(http::header::AUTHORIZATION, key);
+        Call {
+            app: self,
+            method: method.parse().expect("a method"),
+            path: path.to_owned(),
+            headers,
+            body: Bytes::new(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path).send().await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.request("POST", path).json(&body).send().await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.request("PUT", path).json(&body).send().await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.request("DELETE", path).send().await
+    }
+
+    /// Makes an application; its id.
+    pub(crate) async fn application(&self) -> String {
+        let made = self
+            .post("/api/v1/applications", json!({"name": "Example"}))
+            .await;
+        made.ok(201).id()
+    }
+
+    /// Makes an endpoint with these fields beside its URL; its id.
+    pub(crate) async fn endpoint(&self, application: &str, url: &str, more: Value) -> String {
+        let mut fields = more;
+        fields["url"] = url.into();
+        let path = format!("/api/v1/applications/{application}/endpoints");
+        self.post(&path, fields).await.ok(201).id()
+    }
+
+    /// Sends a message; its id.
+    pub(crate) async fn message(
+        &self,
+        application: &str,
+        event_type: &str,
+        payload: Value,
+    ) -> String {
+        let path = format!("/api/v1/applications/{application}/messages");
+        let body = json!({"eventType": event_type, "payload": payload});
+        self.post(&path, body).await.ok(202).id()
+    }
+
+    /// How a message stands with each endpoint.
+    pub(crate) async fn endpoint_messages(&self, application: &str, message: &str) -> Vec<Value> {
+        let path =
+            format!("/api/v1/applications/{application}/messages/{message}/endpoint-messages");
+        self.get(&path).await.ok(200).items()
+    }
+
+    /// Waits until a message stands with its only endpoint as `status` says,
+    /// after `attempts` recorded attempts; the endpoint-message.
+    pub(crate) async fn stands(
+        &self,
+        application: &str,
+        message: &str,
+        status: &str,
+        attempts: usize,
+    ) -> Value {
+        let what = format!("{message} is {status} after {attempts} attempts");
+        self.until(&what, async || {
+            let rows = self.endpoint_messages(application, message).await;
+            assert_eq!(rows.len(), 1, "one endpoint");
+            let row = rows.into_iter().next()?;
+            (row["status"] == status && row["attemptCount"] == attempts).then_some(row)
+        })
+        .await
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.store.close();
+    }
+}
+
+fn open_store(data_dir: PathBuf, clock: &SharedClock, entropy: &SharedEntropy) -> Store {
+    let options = StoreOptions {
+        data_dir,
+        cache_bytes: 8 << 20,
+        durability: Durability::Fast,
+        master_key: MasterKey::InFile(None),
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+        backend: None,
+    };
+    Store::open(options).expect("the store opens")
+}
+
+fn transport(options: &Options, dialler: &Arc<CountingDialler>) -> HttpTransport {
+    let policy = DestinationPolicy {
+        allow: options
+            .allow
+            .iter()
+            .map(|network| network.parse().expect("a network"))
+            .collect(),
+        ..DestinationPolicy::default()
+    };
+    let mut names: HashMap<String, Vec<IpAddr>> = HashMap::new();
+    for (name, address) in &options.names {
+        let address = address.parse().expect("an address");
+        names.entry((*name).to_owned()).or_default().push(address);
+    }
+    HttpTransport::new(
+        policy,
+        Arc::new(ScriptedResolver(names)),
+        Arc::clone(dialler) as Arc<dyn Dialler>,
+        client_tls(&[]).expect("TLS can be set up"),
+    )
+}
+
+/// A request to the server.
+pub(crate) struct Call<'a> {
+    app: &'a TestApp,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Call<'_> {
+    /// Sets a header; the one of that name before it goes.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+        let value = HeaderValue::from_str(value).expect("a header value");
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Leaves the API key out.
+    pub(crate) fn without_key(mut self) -> Self {
+        self.headers.remove(http::header::AUTHORIZATION);
+        self
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json")
+            .body(body.to_string())
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let uri = format!("http://{}{}", self.app.address, self.path);
+        let mut request = Request::new(Full::new(self.body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = uri.parse().expect("a path that is a URI");
+        *request.headers_mut() = self.headers;
+        let exchange = async {
+            let response = self.app.client.request(request).await.expect("an answer");
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.expect("a whole body").to_bytes();
+            Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body,
+            }
+        };
+        timeout(PATIENCE, exchange)
+            .await
+            .expect("an answer in time")
+    }
+}
+
+/// What the server answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// This answer, which must have that status.
+    #[track_caller]
+    pub(crate) fn ok(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text());
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in {} {:?}", self.status, self.text()))
+    }
+
+    /// The items of a list.
+    #[track_caller]
+    pub(crate) fn items(&self) -> Vec<Value> {
+        match self.json() {
+            Value::Array(items) => items,
+            other => panic!("not a list: {other}"),
+        }
+    }
+
+    /// The `id` in the body.
+    #[track_caller]
+    pub(crate) fn id(&self) -> String {
+        let json = self.json();
+        json["id"].as_str().expect("an id").to_owned()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The first header of that name, or "".
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name).map(HeaderValue::to_str);
+        value.and_then(Result::ok).unwrap_or_default()
+    }
+}
