@@ -50,7 +50,9 @@ pub enum Durability {
     /// Two-phase commits; after a crash a store of any size opens at once.
     Safe,
     /// One-phase commits. As durable, but after a crash opening reads the
-    /// whole file, seconds for each gigabyte.
+    /// whole file, seconds for each gigabyte; and where the system's cache goes
+    /// on showing what a failed sync has lost, a later loss of power can leave
+    /// a file that does not open.
     Fast,
 }
 

@@ -119,9 +119,9 @@ impl ApplicationV1 {
 #[derive(Serialize, Deserialize)]
 pub(super) struct EndpointV1 {
     environment: EnvironmentKey,
-    application: ApplicationKey,
+    pub(super) application: ApplicationKey,
     name: String,
-    uid: Option<String>,
+    pub(super) uid: Option<String>,
     description: String,
     url: String,
     enabled: bool,
@@ -138,7 +138,7 @@ pub(super) struct EndpointV1 {
     metadata: BTreeMap<String, String>,
     created: Timestamp,
     updated: Timestamp,
-    deleted: Option<Timestamp>,
+    pub(super) deleted: Option<Timestamp>,
     /// [`EndpointSecretsV1`], encrypted.
     pub(super) sealed: Vec<u8>,
 }
