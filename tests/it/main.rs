@@ -3,3 +3,5 @@
 mod evil_endpoints;
 mod settings;
 mod slow_clients;
+mod store_crashes;
+mod support;
