@@ -4,4 +4,5 @@ mod evil_endpoints;
 mod settings;
 mod slow_clients;
 mod store_crashes;
+mod store_files;
 mod support;

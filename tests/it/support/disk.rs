@@ -146,11 +146,6 @@ impl Disk {
         state.is_dead = false;
         state.boot += 1;
     }
-
-    /// The bytes that readers see.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.lock().live.clone()
-    }
 }
 
 impl State {
