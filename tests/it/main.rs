@@ -5,4 +5,5 @@ mod settings;
 mod slow_clients;
 mod store_crashes;
 mod store_files;
+mod store_model;
 mod support;

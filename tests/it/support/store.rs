@@ -88,14 +88,17 @@ pub(crate) fn now_or_pump<F: Future>(store: &Store, future: F) -> F::Output {
     }
 }
 
-/// Hands all of `futures` in and lets one commit write them together, then
+/// A verb that was called and not yet driven.
+pub(crate) type Verb<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Hands all of `verbs` in and lets one commit write them together, then
 /// answers with each one's output.
 pub(crate) fn together<'a, T>(
     store: &Store,
-    futures: impl IntoIterator<Item = Pin<Box<dyn Future<Output = T> + 'a>>>,
+    verbs: impl IntoIterator<Item = Verb<'a, T>>,
 ) -> Vec<T> {
     let mut context = Context::from_waker(Waker::noop());
-    let polled: Vec<_> = futures
+    let polled: Vec<_> = verbs
         .into_iter()
         .map(|mut future| match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => Ok(output),
