@@ -167,8 +167,8 @@ struct Check<'a> {
     greatest_key: u64,
 }
 
-fn number(key: &[u8; 8]) -> u64 {
-    u64::from_be_bytes(*key)
+fn number(key: [u8; 8]) -> u64 {
+    u64::from_be_bytes(key)
 }
 
 impl Check<'_> {
@@ -252,7 +252,7 @@ impl Check<'_> {
     fn applications(&mut self) -> Result<(), StoreError> {
         for row in self.tables.applications.iter()? {
             let (key, value) = row?;
-            let key = number(key.value());
+            let key = number(*key.value());
             self.report.applications += 1;
             self.saw(key);
             let id = self.text::<ApplicationKey>(key);
@@ -285,7 +285,7 @@ impl Check<'_> {
                     .tables
                     .application_uids
                     .get(number_text(environment, uid).as_slice())?
-                    .map(|row| number(row.value()));
+                    .map(|row| number(*row.value()));
                 self.expect(holder == Some(key), |_| {
                     format!("application {id} is not found by its uid")
                 });
@@ -305,7 +305,7 @@ impl Check<'_> {
         }
         for row in self.tables.application_uids.iter()? {
             let (uid, holder) = row?;
-            let holder = number(holder.value());
+            let holder = number(*holder.value());
             let application = self.application(holder)?;
             let agrees = application.is_some_and(|found| {
                 found
@@ -323,7 +323,7 @@ impl Check<'_> {
     fn endpoints(&mut self) -> Result<(), StoreError> {
         for row in self.tables.endpoints.iter()? {
             let (key, value) = row?;
-            let key = number(key.value());
+            let key = number(*key.value());
             self.report.endpoints += 1;
             self.saw(key);
             let id = self.text::<EndpointKey>(key);
@@ -345,7 +345,7 @@ impl Check<'_> {
         }
         for row in self.tables.endpoint_uids.iter()? {
             let (uid, holder) = row?;
-            let holder = number(holder.value());
+            let holder = number(*holder.value());
             // These go last when an application is swept.
             if self.is_swept(part(uid.value(), 0))? {
                 continue;
@@ -364,7 +364,7 @@ impl Check<'_> {
         }
         for row in self.tables.endpoint_states.iter()? {
             let (key, value) = row?;
-            let key = number(key.value());
+            let key = number(*key.value());
             let id = self.text::<EndpointKey>(key);
             self.readable(
                 decode::<EndpointStateV1>(value.value()),
@@ -402,7 +402,7 @@ impl Check<'_> {
                 .tables
                 .endpoint_uids
                 .get(endpoint_uid(endpoint.application, uid).as_slice())?
-                .map(|row| number(row.value()));
+                .map(|row| number(*row.value()));
             self.expect(holder == Some(key), |_| {
                 format!("endpoint {id} is not found by its uid")
             });
@@ -413,7 +413,7 @@ impl Check<'_> {
     fn messages(&mut self) -> Result<(), StoreError> {
         for row in self.tables.messages.iter()? {
             let (key, value) = row?;
-            let key = number(key.value());
+            let key = number(*key.value());
             self.report.messages += 1;
             self.saw(key);
             let id = self.text::<MessageKey>(key);
@@ -449,7 +449,7 @@ impl Check<'_> {
             let (key, value) = row?;
             self.report.payload_bytes += value.value().len() as u64;
             let there = self.tables.messages.get(key.value())?.is_some();
-            let key = number(key.value());
+            let key = number(*key.value());
             self.expect(there, |check| {
                 let id = check.text::<MessageKey>(key);
                 format!("there is a payload of message {id}, which is not there")
@@ -468,7 +468,7 @@ impl Check<'_> {
         for row in self.tables.message_uids.iter()? {
             let (uid, _) = row?;
             let uid = uid.value();
-            let key = uid.last_chunk().map_or(0, number);
+            let key = uid.last_chunk().map_or(0, |key| number(*key));
             let message = self.message(key)?;
             let agrees = message.is_some_and(|found| {
                 found
@@ -565,7 +565,7 @@ impl Check<'_> {
     fn attempts(&mut self) -> Result<(), StoreError> {
         for row in self.tables.attempts.iter()? {
             let (key, value) = row?;
-            let key = number(key.value());
+            let key = number(*key.value());
             self.report.attempts += 1;
             self.saw(key);
             let id = self.text::<AttemptKey>(key);
@@ -653,7 +653,7 @@ impl Check<'_> {
     fn inboxes(&mut self) -> Result<(), StoreError> {
         for row in self.tables.inboxes.iter()? {
             let (key, value) = row?;
-            let key = number(key.value());
+            let key = number(*key.value());
             self.report.inboxes += 1;
             self.saw(key);
             let id = self.text::<InboxKey>(key);
@@ -666,7 +666,7 @@ impl Check<'_> {
                 .tables
                 .inbox_tokens
                 .get(inbox.token.as_bytes())?
-                .map(|row| number(row.value()));
+                .map(|row| number(*row.value()));
             self.expect(holder == Some(key), |_| {
                 format!("inbox {id} is not found by its token")
             });
@@ -695,8 +695,8 @@ impl Check<'_> {
     fn rest(&mut self) -> Result<(), StoreError> {
         for row in self.tables.api_keys.iter()? {
             let (key, value) = row?;
-            self.saw(number(key.value()));
-            let key = Key::from_u64(number(key.value()));
+            self.saw(number(*key.value()));
+            let key = Key::from_u64(number(*key.value()));
             let row = decode::<ApiKeyV1>(value.value()).map(|row| row.into_domain(key));
             let row: Option<ApiKey> = self.readable(row, "an API key");
             if let Some(row) = row {

@@ -211,6 +211,7 @@ impl Store {
 
     /// Writes what waits. Only for a store without a writer thread. Answers
     /// whether anything waited.
+    #[expect(clippy::must_use_candidate, reason = "most callers only want it done")]
     pub fn pump(&self) -> bool {
         writer::pump(&self.inner)
     }
@@ -320,8 +321,8 @@ impl Inner {
         Ok(txn)
     }
 
-    pub(super) fn writer_state(&self) -> Result<WriterState, StoreError> {
-        Ok(*self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn writer_state(&self) -> WriterState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_writer_state(&self, state: WriterState) {
@@ -431,8 +432,7 @@ impl Place {
     fn make(&self, fill: impl FnOnce(&Database) -> Result<(), OpenError>) -> Result<(), OpenError> {
         let new = self.file.with_file_name(FILE_NAME_NEW);
         remove_stale(&new)?;
-        let file = private_file(&new)?;
-        let database = FileBackend::new(file)
+        let database = FileBackend::new(private_file(&new)?)
             .and_then(|backend| self.builder().create_with_backend(backend))
             .map_err(|error| OpenError::Unreadable(format!("{}: {error}", new.display())))?;
         fill(&database)?;

@@ -10,6 +10,8 @@
 //! `HOOKPOST_CRASH_CYCLES` sets how many cycles each test runs;
 //! `HOOKPOST_CRASH_SEED` runs the one cycle that a failure names.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
+
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -280,18 +282,19 @@ impl Cycle {
         self.verify()?;
         while now_or_pump(self.store(), self.store().sweep()).map_err(|e| e.to_string())? {}
         self.store().close();
-        self.verify_pages(&disk)
+        verify_pages(&disk)
     }
+}
 
-    fn verify_pages(&self, disk: &Disk) -> Result<(), String> {
-        let backend = disk.fork(0).handle();
-        let mut database = Builder::new()
-            .create_with_backend(backend)
-            .map_err(|error| error.to_string())?;
-        match database.check_integrity() {
-            Ok(true) => Ok(()),
-            other => Err(format!("the pages are not sound: {other:?}")),
-        }
+/// Whether redb finds its own pages sound.
+fn verify_pages(disk: &Disk) -> Result<(), String> {
+    let backend = disk.fork(0).handle();
+    let mut database = Builder::new()
+        .create_with_backend(backend)
+        .map_err(|error| error.to_string())?;
+    match database.check_integrity() {
+        Ok(true) => Ok(()),
+        other => Err(format!("the pages are not sound: {other:?}")),
     }
 }
 

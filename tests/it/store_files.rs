@@ -1,6 +1,8 @@
 //! The store on real files: who may open them, what they look like, and what
 //! is not in them.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

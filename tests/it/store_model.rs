@@ -1,6 +1,8 @@
 //! The store's verbs against a model of maps: whatever is asked for in
 //! whatever order, every reading verb answers as the model does.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
+
 mod model;
 
 use std::collections::BTreeSet;
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use hookpost::domain::application::ApplicationChange;
 use hookpost::domain::delivery::{Delivery, DeliveryState, Trigger};
-use hookpost::domain::endpoint::EndpointChange;
+use hookpost::domain::endpoint::{EndpointChange, EndpointState};
 use hookpost::domain::fanout::EventFilter;
 use hookpost::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, Key as _, MessageKey,
@@ -88,6 +90,8 @@ struct Change {
     uid: Option<u8>,
     enabled: Option<bool>,
     filter: Option<u8>,
+    /// `Some(None)` clears.
+    #[expect(clippy::option_option, reason = "leave, clear, set")]
     channel: Option<Option<u8>>,
     rate_limit: Option<u32>,
     name: Option<u8>,
@@ -226,7 +230,7 @@ impl Both {
     fn apply(&mut self, op: Op) -> Option<()> {
         self.machine.clock.advance(Duration::from_millis(700));
         match op {
-            Op::CreateApplication { uid } => self.create_application(uid.map(text)),
+            Op::CreateApplication { uid } => self.create_application(uid.map(text).as_deref()),
             Op::UpdateApplication { at, uid, name } => {
                 let key = pick(&self.model.applications, at)?;
                 self.update_application(key, uid.map(text), name.map(text));
@@ -309,18 +313,18 @@ impl Both {
         while now_or_pump(&self.store, self.store.sweep()).unwrap() {}
     }
 
-    fn create_application(&mut self, uid: Option<String>) {
+    fn create_application(&mut self, uid: Option<&str>) {
         let env = self.store.default_environment();
-        let made = self
-            .store
-            .create_application(env, "new".to_owned(), uid.clone(), None);
+        let made =
+            self.store
+                .create_application(env, "new".to_owned(), uid.map(str::to_owned), None);
         let made = now_or_pump(&self.store, made);
-        if self.model.application_uid_is_taken(uid.as_deref(), None) {
+        if self.model.application_uid_is_taken(uid, None) {
             assert_eq!(refusal(made), Refusal::UidTaken);
             return;
         }
         let made = fresh(made.unwrap());
-        assert_eq!((made.name.as_str(), &made.uid), ("new", &uid));
+        assert_eq!((made.name.as_str(), made.uid.as_deref()), ("new", uid));
         assert_eq!(made.created, self.machine.clock.now());
         self.model.applications.insert(made.key, made);
     }
@@ -368,7 +372,7 @@ impl Both {
         let endpoint = Endpoint {
             application,
             settings,
-            state: Default::default(),
+            state: EndpointState::default(),
         };
         self.model.endpoints.insert(key, endpoint);
     }

@@ -367,6 +367,10 @@ fn attempts_have_their_bytes_whatever_came_of_them() {
     ] {
         check(&attempt(outcome, verdict, Trigger::Scheduled), want);
     }
+}
+
+#[test]
+fn an_attempt_with_everything_has_its_bytes() {
     let full = |peer: &str| AttemptV1 {
         request: SentRequest {
             url: "https://a.example/".into(),

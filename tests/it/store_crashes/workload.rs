@@ -155,10 +155,10 @@ fn rare(store: &Store, applications: &[Application], now: Timestamp, rng: &mut R
             application: applications[0].key,
         },
         0 | 1 => Op::Sweep,
-        2 if now.0 % 3 == 0 => Op::Retire {
+        2 if now.0.is_multiple_of(3) => Op::Retire {
             retention: Retention {
-                payloads: Duration::from_secs(60),
-                attempts: Duration::from_secs(120),
+                payloads: Duration::from_mins(1),
+                attempts: Duration::from_mins(2),
                 bytes_max: rng.chance(30).then_some(50_000),
             },
         },

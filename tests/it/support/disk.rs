@@ -141,7 +141,8 @@ impl Disk {
     pub(crate) fn reboot(&self) {
         let mut state = self.lock();
         state.settle();
-        state.live = state.durable.clone();
+        let State { live, durable, .. } = &mut *state;
+        live.clone_from(durable);
         state.crash_at = None;
         state.is_dead = false;
         state.boot += 1;
@@ -211,7 +212,7 @@ impl State {
     fn sync(&mut self) -> Result<()> {
         self.syncs += 1;
         match self.fault {
-            Some(Fault::SyncLies { every }) if self.syncs % every == 0 => return Ok(()),
+            Some(Fault::SyncLies { every }) if self.syncs.is_multiple_of(every) => return Ok(()),
             Some(Fault::SyncFails { at }) if self.operations >= at => {
                 self.fault = None;
                 self.settle();
