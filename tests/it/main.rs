@@ -2,7 +2,11 @@
 
 #[cfg(unix)]
 mod command_line;
+#[cfg(unix)]
+mod crash_loop;
 mod deliveries;
+#[cfg(unix)]
+mod disk_full;
 mod evil_endpoints;
 mod python_verification;
 mod restarts;
