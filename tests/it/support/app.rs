@@ -358,7 +358,12 @@ impl TestApp {
 
     /// What `look` finds, looked for again and again. `what` says in the
     /// failure what did not happen.
-    pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+        let found = self.find(look).await;
+        found.unwrap_or_else(|| panic!("did not happen within {PATIENCE:?}: {what}"))
+    }
+
+    async fn find<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
         let looking = async {
             loop {
                 if let Some(found) = look().await {
@@ -368,10 +373,7 @@ impl TestApp {
                 let _ = timeout(LOOK, std::future::pending::<()>()).await;
             }
         };
-        match timeout(PATIENCE, looking).await {
-            Ok(found) => found,
-            Err(_) => panic!("did not happen within {PATIENCE:?}: {what}"),
-        }
+        timeout(PATIENCE, looking).await.ok()
     }
 
     /// Waits until no attempt is being made or waits to be recorded.
@@ -458,14 +460,16 @@ impl TestApp {
         status: &str,
         attempts: usize,
     ) -> Value {
-        let what = format!("{message} is {status} after {attempts} attempts");
-        self.until(&what, async || {
+        let mut last = Value::Null;
+        let looking = self.find(async || {
             let rows = self.endpoint_messages(application, message).await;
             assert_eq!(rows.len(), 1, "one endpoint");
-            let row = rows.into_iter().next()?;
-            (row["status"] == status && row["attemptCount"] == attempts).then_some(row)
-        })
-        .await
+            last = rows.into_iter().next()?;
+            let stands = last["status"] == status && last["attemptCount"] == attempts;
+            stands.then(|| last.clone())
+        });
+        let found = looking.await;
+        found.unwrap_or_else(|| panic!("not {status} after {attempts} attempts: {last:#}"))
     }
 }
 
