@@ -6,6 +6,7 @@ pub mod body;
 pub mod cors;
 pub mod json;
 pub mod paging;
+pub mod path;
 pub mod problem;
 pub mod server;
 pub mod state;
