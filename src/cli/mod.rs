@@ -1,14 +1,19 @@
-//! The command line: its shape, and the commands that need no store.
+//! The command line: its shape, and a file for each command.
 
 pub mod config;
 mod flags;
 pub mod health;
+pub mod keys;
+pub mod serve;
 pub mod sign;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Overrides, Settings};
+use crate::seams::clock::{Clock as _, SystemClock};
 
 pub use flags::{EveryFlag, StoreFlags};
 
@@ -37,7 +42,10 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make, list, rotate and revoke API keys
     Keys(KeysArgs),
-    // `Sign` and `Verify` have their place here, with their arguments in `cli/sign.rs`.
+    /// Sign a body and print the headers
+    Sign(sign::SignArgs),
+    /// Check the signature of a request
+    Verify(sign::VerifyArgs),
     /// Ask a running server whether it is ready
     Health(HealthArgs),
     /// Show or check the settings
@@ -117,6 +125,7 @@ pub enum ConfigCommand {
 
 /// What a command sees of the world outside.
 pub struct Console<'a> {
+    pub input: &'a mut dyn Read,
     pub out: &'a mut dyn Write,
     pub err: &'a mut dyn Write,
     /// Answers for an environment variable's name.
@@ -135,12 +144,35 @@ pub fn parse() -> Cli {
 /// Runs the command and gives the exit code; an error is one of `console`.
 pub fn run(cli: Cli, console: &mut Console<'_>) -> io::Result<u8> {
     match cli.command {
-        Command::Config(args) => config::run(args, console),
-        Command::Health(args) => health::run(args, console),
-        // The server and the keys are wired in here, as are `Sign` and `Verify`.
-        Command::Serve(_) | Command::Keys(_) => {
-            writeln!(console.err, "this build does not have that command yet")?;
-            Ok(EXIT_FAILED)
+        Command::Serve(args) => serve::run(args, console),
+        Command::Keys(args) => keys::run(args, console),
+        Command::Sign(args) => {
+            let signed = sign::sign(&args, SystemClock.now(), console.input, console.out);
+            answer(signed, EXIT_USAGE, console)
         }
+        Command::Verify(args) => {
+            let now = SystemClock.now();
+            let verified = sign::verify(&args, now, console.input, console.out, console.err);
+            // 1 is for a signature that is not valid, so this must be another.
+            answer(verified, EXIT_USAGE, console)
+        }
+        Command::Health(args) => health::run(args, console),
+        Command::Config(args) => config::run(args, console),
+    }
+}
+
+/// The settings that apply, or `None` once what is wrong with them is written.
+fn load(flags: Overrides, console: &mut Console<'_>) -> io::Result<Option<Settings>> {
+    match Settings::load(flags, console.environment, console.default_file) {
+        Ok(settings) => Ok(Some(settings)),
+        Err(error) => writeln!(console.err, "{error}").map(|()| None),
+    }
+}
+
+/// The exit code of a command, `failed` when it ended in an error, which is written.
+fn answer(ended: anyhow::Result<u8>, failed: u8, console: &mut Console<'_>) -> io::Result<u8> {
+    match ended {
+        Ok(code) => Ok(code),
+        Err(error) => writeln!(console.err, "hookpost: {error:#}").map(|()| failed),
     }
 }

@@ -7,13 +7,13 @@ use std::env;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use zeroize::Zeroizing;
 
+use super::{EXIT_FAILED, EXIT_OK};
 use crate::domain::signing::{
     Headers, OCTOHOOKS_HEADER, Scheme, SignedParts, SigningSecret, VerifyError, VerifyKey,
     message_id_fits, verify_octohooks, verify_standard,
@@ -87,7 +87,7 @@ pub fn sign(
     now: Timestamp,
     stdin: &mut dyn Read,
     out: &mut dyn Write,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<u8> {
     let scheme = args.common.scheme;
     let id = id_to_sign(args)?;
     let secrets = read_secrets(&args.common, SigningSecret::parse)?;
@@ -102,7 +102,7 @@ pub fn sign(
     for (name, value) in headers {
         writeln!(out, "{name}: {value}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(EXIT_OK)
 }
 
 /// Prints `valid` to `out`, or the exact reason to `err`, and answers with
@@ -116,18 +116,18 @@ pub fn verify(
     stdin: &mut dyn Read,
     out: &mut dyn Write,
     err: &mut dyn Write,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<u8> {
     let keys = read_secrets(&args.common, VerifyKey::parse)?;
     let headers = split_headers(&args.headers)?;
     let body = read_body(&args.common.body, stdin)?;
     match check(args, &keys, Headers(&headers), &body, now) {
         Ok(()) => {
             writeln!(out, "valid")?;
-            Ok(ExitCode::SUCCESS)
+            Ok(EXIT_OK)
         }
         Err(reason) => {
             writeln!(err, "not valid: {reason}")?;
-            Ok(ExitCode::FAILURE)
+            Ok(EXIT_FAILED)
         }
     }
 }
@@ -264,7 +264,7 @@ mod tests {
 
     /// Runs a command line with `BODY` on the standard input; gives what it
     /// printed to the output and to the errors.
-    fn run(secret_text: &str, arguments: &[&str]) -> anyhow::Result<(ExitCode, String, String)> {
+    fn run(secret_text: &str, arguments: &[&str]) -> anyhow::Result<(u8, String, String)> {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("secret");
         fs::write(&file, secret_text).unwrap();
@@ -288,7 +288,7 @@ mod tests {
     fn signed_headers_are_printed_one_a_line() {
         let (code, out, _) = run(&format!("{SECRET}\n"), &["sign", "--id", ID]).unwrap();
         let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
-        assert_eq!(code, ExitCode::SUCCESS);
+        assert_eq!(code, EXIT_OK);
         assert_eq!(
             out,
             format!(
@@ -313,7 +313,7 @@ mod tests {
             }
             let (code, out, err) = run(verifying, &arguments).unwrap();
             assert_eq!((out.as_str(), err.as_str()), ("valid\n", ""), "{scheme}");
-            assert_eq!(code, ExitCode::SUCCESS, "{scheme}");
+            assert_eq!(code, EXIT_OK, "{scheme}");
         }
     }
 
@@ -328,7 +328,7 @@ mod tests {
             let arguments = ["verify", "--scheme", "octohooks", "--now", now];
             let (code, out, err) =
                 run("s", &[&arguments[..], &["--header", header]].concat()).unwrap();
-            assert_eq!((code, out.as_str()), (ExitCode::FAILURE, ""), "{now}");
+            assert_eq!((code, out.as_str()), (EXIT_FAILED, ""), "{now}");
             assert!(err.contains(want), "{now}: {err}");
         }
     }

@@ -14,7 +14,7 @@ const QUICK: Duration = Duration::from_secs(1);
 /// Answers in a row that say "not now" before the circuit opens.
 const OPEN_AFTER: u32 = 10;
 const OPEN_FIRST: Duration = Duration::from_secs(30);
-const OPEN_MAX: Duration = Duration::from_secs(5 * 60);
+const OPEN_MAX: Duration = Duration::from_mins(5);
 
 /// What one attempt says about the endpoint, whatever it says about the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

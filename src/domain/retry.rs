@@ -10,19 +10,19 @@ use super::time::Timestamp;
 /// Waits after each failed attempt when nothing else is set: eight attempts in all.
 pub const DEFAULT_SCHEDULE: [Duration; 7] = [
     Duration::from_secs(5),
-    Duration::from_secs(5 * 60),
-    Duration::from_secs(30 * 60),
-    Duration::from_secs(2 * 3600),
-    Duration::from_secs(5 * 3600),
-    Duration::from_secs(10 * 3600),
-    Duration::from_secs(10 * 3600),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(5),
+    Duration::from_hours(10),
+    Duration::from_hours(10),
 ];
 /// Steps of a schedule at most.
 pub const SCHEDULE_STEPS_MAX: usize = 40;
 /// One wait at most.
-pub const WAIT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const WAIT_MAX: Duration = Duration::from_hours(720);
 /// How long a `Retry-After` can hold a delivery back.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// Share of a wait that jitter adds at most; with the slot below 10 % in all.
 const JITTER_SHARE: f64 = 0.08;
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_wish_lengthens_but_never_shortens_and_has_an_end() {
-        let schedule = [Duration::from_secs(60)];
+        let schedule = [Duration::from_mins(1)];
         for (wish_s, want_s) in [(1, 60), (60, 60), (3600, 3600), (10_000_000, 86_400)] {
             let due = next_due(&schedule, 0, NOW, 0.0, Some(Duration::from_secs(wish_s))).unwrap();
             let waited = due.since(NOW).as_secs_f64();
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_read_strictly() {
-        let day = Some(Duration::from_secs(86_400));
+        let day = Some(Duration::from_hours(24));
         let seconds = |n| Some(Duration::from_secs(n));
         for (values, want) in [
             (&[b"120".as_slice()][..], seconds(120)),
@@ -249,6 +249,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "it is one table")]
     fn what_follows_an_attempt() {
         use DeliveryState::{Cancelled, Delivered, Exhausted, Waiting};
         use Trigger::{Manual, Scheduled};

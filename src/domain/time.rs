@@ -37,10 +37,58 @@ impl Timestamp {
     pub fn minute(self) -> u32 {
         u32::try_from(self.0 / 60_000).unwrap_or(u32::MAX)
     }
+
+    /// As people and programs write it: `2024-02-29T12:34:56.789Z`.
+    ///
+    /// Source: RFC 3339; the calendar is Howard Hinnant's `civil_from_days`,
+    /// which counts years from March, so that the leap day is a year's last.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        const ERA_DAYS: u64 = 146_097;
+        let (seconds, millis) = (self.0 / 1000, self.0 % 1000);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        // Days since 0000-03-01.
+        let days = seconds / 86_400 + 719_468;
+        let (era, day_of_era) = (days / ERA_DAYS, days % ERA_DAYS);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let months_since_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * months_since_march + 2) / 5 + 1;
+        let (month, next_year) = match months_since_march {
+            0..=9 => (months_since_march + 3, 0),
+            _ => (months_since_march - 9, 1),
+        };
+        let year = year_of_era + era * 400 + next_year;
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_by_the_calendar() {
+        for (millis, want) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_704_067_199_001, "2023-12-31T23:59:59.001Z"),
+            (1_709_210_096_789, "2024-02-29T12:34:56.789Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(Timestamp(millis).rfc3339(), want, "{millis}");
+        }
+        // No moment is beyond it.
+        assert!(Timestamp(u64::MAX).rfc3339().ends_with('Z'));
     }
 }

@@ -125,8 +125,13 @@ impl Engine {
         self.inner.stopping.store(true, Ordering::Release);
         self.inner.wake.notify_one();
         let idle = async {
-            while self.in_flight() > 0 {
-                self.inner.ended.notified().await;
+            loop {
+                // Before the count is read, or the last one could end in between, unheard.
+                let ended = self.inner.ended.notified();
+                if self.in_flight() == 0 {
+                    break;
+                }
+                ended.await;
             }
         };
         tokio::select! {

@@ -6,7 +6,7 @@ use super::Engine;
 use crate::store::{Retention, WriteError};
 
 /// Between two passes of retention.
-const RETENTION_EVERY: Duration = Duration::from_secs(60);
+const RETENTION_EVERY: Duration = Duration::from_mins(1);
 /// Between two looks for something deleted.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// Between two steps, so that requests come first.

@@ -76,7 +76,7 @@ pub(super) async fn deliver_to_inbox(
         body,
     };
     let before = inner.clock.now();
-    let taken = take_in(inner, token, received).await;
+    let outcome = take_in(inner, token, received).await;
     let total_us = u32::try_from(inner.clock.now().since(before).as_micros()).unwrap_or(u32::MAX);
     let timing = Timing {
         first_byte_us: total_us,
@@ -93,7 +93,7 @@ pub(super) async fn deliver_to_inbox(
         timing,
         peer: None,
     };
-    match taken {
+    match outcome {
         Ok(received) => answer(received.answered, ANSWER_BODY),
         Err(ReceiveError::NoInbox) => answer(404, "There is no such inbox."),
         Err(ReceiveError::Store(error)) => {

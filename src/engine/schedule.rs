@@ -58,6 +58,10 @@ struct Ready {
 }
 
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each marks membership or knowledge of its own"
+)]
 struct Lane {
     ready: VecDeque<Ready>,
     /// Messages that are ready, in flight, or waiting to be recorded.
@@ -462,8 +466,8 @@ impl Scheduler {
     }
 
     fn lane(&mut self, endpoint: EndpointKey) {
-        if !self.lanes.contains_key(&endpoint) {
-            self.lanes.insert(endpoint, Lane::default());
+        if let std::collections::hash_map::Entry::Vacant(e) = self.lanes.entry(endpoint) {
+            e.insert(Lane::default());
             self.unprepared.push_back(endpoint);
         }
     }

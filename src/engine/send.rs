@@ -21,7 +21,7 @@ use crate::domain::signing::SignedParts;
 use crate::domain::time::Timestamp;
 
 /// How long a `Retry-After` holds back the endpoint's other deliveries at most.
-const HOLD_MAX: Duration = Duration::from_secs(5 * 60);
+const HOLD_MAX: Duration = Duration::from_mins(5);
 
 /// An endpoint, made ready to be sent to again and again.
 pub(super) struct Prepared {

@@ -5,7 +5,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::problem::Problem;
 use super::state::AppState;
@@ -50,7 +50,7 @@ fn refusal() -> Problem {
         "unauthorized",
         "Send an API key of this server: `Authorization: Bearer KEY`. `hookpost keys create` makes one.",
     );
-    problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    problem.with_header(WWW_AUTHENTICATE, "Bearer")
 }
 
 /// Who sent the request: an extractor for handlers behind [`require_key`].

@@ -105,7 +105,7 @@ fn broken(error: &axum::Error) -> Problem {
 /// `null` is the same as leaving a field out. Names that are not asked for are
 /// ignored.
 pub struct Fields<'a> {
-    fields: BTreeMap<String, &'a RawValue>,
+    values: BTreeMap<String, &'a RawValue>,
     path: String,
     errors: Vec<FieldError>,
 }
@@ -129,9 +129,9 @@ impl<'a> Fields<'a> {
     }
 
     fn of_object(text: &'a [u8], path: String) -> Option<Self> {
-        let fields = serde_json::from_slice::<BTreeMap<String, &'a RawValue>>(text).ok()?;
+        let values = serde_json::from_slice::<BTreeMap<String, &'a RawValue>>(text).ok()?;
         Some(Self {
-            fields,
+            values,
             path,
             errors: Vec::new(),
         })
@@ -153,8 +153,9 @@ impl<'a> Fields<'a> {
     }
 
     /// The field's text as it came, unless it is missing or null.
+    #[must_use]
     pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
-        self.fields
+        self.values
             .get(name)
             .copied()
             .filter(|value| value.get() != "null")

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod cors;
+pub mod fallback;
 pub mod json;
 pub mod paging;
 pub mod path;

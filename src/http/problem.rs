@@ -9,7 +9,7 @@ use crate::control::{ControlError, FieldError};
 use crate::store::{Refusal, StoreError, WriteError};
 
 /// Seconds after which a store that is busy or reopening may be asked again.
-const TRY_AGAIN_S: u16 = 1;
+const TRY_AGAIN_S: &str = "1";
 
 /// An error answer: what happened, and what to do about it.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Problem {
     pub code: &'static str,
     pub detail: String,
     pub errors: Vec<FieldError>,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<(HeaderName, &'static str)>,
 }
 
 #[derive(Serialize)]
@@ -70,11 +70,11 @@ impl Problem {
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
-        problem.with_header(RETRY_AFTER, HeaderValue::from(TRY_AGAIN_S))
+        problem.with_header(RETRY_AFTER, TRY_AGAIN_S)
     }
 
     #[must_use]
-    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.header = Some((name, value));
         self
     }
@@ -95,6 +95,7 @@ impl IntoResponse for Problem {
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, json);
         if let Some((name, value)) = self.header {
+            let value = HeaderValue::from_static(value);
             response.headers_mut().insert(name, value);
         }
         response

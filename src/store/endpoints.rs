@@ -1,5 +1,6 @@
 //! Endpoints: made, changed, deleted, found.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redb::ReadableTable as _;
@@ -9,7 +10,7 @@ use super::catalog::{ApplicationEntry, endpoint_uid, write_endpoint, write_state
 use super::tables::{ENDPOINT_UIDS, Tables, pair};
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError, sweep};
-use crate::domain::endpoint::{Endpoint, EndpointChange, EndpointState, LiveEndpoint};
+use crate::domain::endpoint::{Endpoint, EndpointChange, EndpointState, LiveEndpoint, SuccessRule};
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key};
 use crate::domain::principal::Scope;
 use crate::domain::signing::{Scheme, SigningSecret};
@@ -208,8 +209,8 @@ impl Operation for Create {
             retry_schedule: None,
             timeout: None,
             rate_limit: None,
-            success: Default::default(),
-            metadata: Default::default(),
+            success: SuccessRule::default(),
+            metadata: BTreeMap::default(),
             created: batch.now,
             updated: batch.now,
             deleted: None,

@@ -139,6 +139,11 @@ struct Opening {
 }
 
 impl Store {
+    /// Whether there is a store in `data_dir`.
+    pub fn is_in(data_dir: &Path) -> std::io::Result<bool> {
+        data_dir.join(FILE_NAME).try_exists()
+    }
+
     /// Opens the store in `options.data_dir`, or makes it.
     ///
     /// A new file is made under another name, committed, synced and only then
@@ -209,6 +214,7 @@ impl Store {
 
     /// Writes what waits. Only for a store without a writer thread. Answers
     /// whether anything waited.
+    #[must_use]
     pub fn pump(&self) -> bool {
         writer::pump(&self.inner)
     }
@@ -318,8 +324,8 @@ impl Inner {
         Ok(txn)
     }
 
-    pub(super) fn writer_state(&self) -> Result<WriterState, StoreError> {
-        Ok(*self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn writer_state(&self) -> WriterState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_writer_state(&self, state: WriterState) {
@@ -426,14 +432,17 @@ impl Place {
         })
     }
 
-    fn make(&self, fill: impl FnOnce(&Database) -> Result<(), OpenError>) -> Result<(), OpenError> {
+    fn make(
+        &self,
+        initialise: impl FnOnce(&Database) -> Result<(), OpenError>,
+    ) -> Result<(), OpenError> {
         let new = self.file.with_file_name(FILE_NAME_NEW);
         remove_stale(&new)?;
         let file = private_file(&new)?;
         let database = FileBackend::new(file)
             .and_then(|backend| self.builder().create_with_backend(backend))
             .map_err(|error| OpenError::Unreadable(format!("{}: {error}", new.display())))?;
-        fill(&database)?;
+        initialise(&database)?;
         database
             .close()
             .map_err(|error| OpenError::Unreadable(error.to_string()))?;

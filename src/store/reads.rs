@@ -326,7 +326,7 @@ impl Store {
 
     /// How big the store is.
     pub fn figures(&self) -> Result<StoreFigures, StoreError> {
-        let totals = self.inner.writer_state()?.totals;
+        let totals = self.inner.writer_state().totals;
         Ok(StoreFigures {
             totals,
             content_bytes: content_bytes(&totals),

@@ -168,8 +168,7 @@ impl Retire {
             .retention
             .bytes_max
             .map_or(0, |max| content_bytes(&batch.totals).saturating_sub(max));
-        let mut looked = 0;
-        for row in tables.messages.range::<&[u8; 8]>(&from..)? {
+        for (looked, row) in tables.messages.range::<&[u8; 8]>(&from..)?.enumerate() {
             let message = MessageKey::from_u64(u64::from_be_bytes(*row?.0.value()));
             if message >= payloads_before.max(messages_before) && over == 0 {
                 return Ok(());
@@ -178,7 +177,6 @@ impl Retire {
                 plan.next = Some(message);
                 return Ok(());
             }
-            looked += 1;
             let deliveries = deliveries_of(message, tables)?;
             if deliveries
                 .iter()

@@ -41,7 +41,7 @@ const LAZY_LINGER: Duration = Duration::from_millis(5);
 /// Results of attempts that are enough company by themselves.
 const LAZY_ENOUGH: usize = 256;
 /// How long an idempotency key keeps its answer.
-pub(super) const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
+pub(super) const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
 
 /// Why an operation was refused. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -544,7 +544,7 @@ fn process(inner: &Arc<Inner>, mut jobs: Vec<Box<dyn Job>>) {
 
 fn commit(inner: &Inner, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Change>, StoreError> {
     let database = inner.database()?;
-    let before = inner.writer_state()?;
+    let before = inner.writer_state();
     let txn = inner.begin_write(&database)?;
     let (changes, overlay, after) = {
         let mut tables = Tables::open(&txn)?;

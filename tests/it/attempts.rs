@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::app::{START, TestApp};
 use crate::support::sink::{Reply, Sink};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 struct Log {
     app: TestApp,

@@ -1,17 +1,24 @@
 //! The sending API, promise by promise, as its clients see it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic like the tests do"
+)]
+
 use std::time::Duration;
 
+use hookpost::domain::time::Timestamp;
 use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use serde_json::{Value, json};
 
 use crate::support::app::{Answer, KEY, Options, START, TestApp};
-use crate::support::redacted;
+use crate::support::redact::redacted;
 use crate::support::sink::{Reply, Sink};
 
+const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 const APPS: &str = "/api/v1/applications";
 
 /// A URL that is fine and leads nowhere.
@@ -344,7 +351,7 @@ async fn an_idempotency_key_repeats_the_first_successful_answer_for_a_day() {
     let third = send(&messages(&elsewhere), "k", body(1)).await.ok(202);
     assert_ne!(third.id(), first.id());
     assert_eq!(app.get(&path).await.items().len(), 2);
-    app.advance(DAY - 2 * SECOND).await;
+    app.advance(DAY.saturating_sub(2 * SECOND)).await;
     assert_eq!(send(&path, "k", body(3)).await.ok(202).body, first.body);
     app.advance(2 * SECOND).await;
     let fresh = send(&path, "k", body(4)).await.ok(202);
@@ -1126,10 +1133,10 @@ async fn three_failures_then_a_success_are_delivered_after_35_minutes_and_5_seco
             "{attempt}: {wait:?}"
         );
         // Not a millisecond early.
-        app.advance(wait - Duration::from_millis(1)).await;
+        app.advance(wait.saturating_sub(MILLISECOND)).await;
         app.idle().await;
         assert_eq!(sink.count(), attempt);
-        app.advance(Duration::from_millis(1)).await;
+        app.advance(MILLISECOND).await;
         sink.wait_for(attempt + 1).await;
     }
     let row = app.stands(&application, &message, "success", 4).await;
@@ -1186,7 +1193,7 @@ async fn after_eight_failures_a_message_is_failed() {
                 jitter > 0.5,
                 "{wait:?}: {waited:?}"
             );
-            app.advance(waited).await;
+            app.advance_to(Timestamp(due)).await;
         }
         let row = app.stands(&application, &message, "failed", 8).await;
         assert_eq!(row["nextAttemptTimestamp"], Value::Null);
@@ -1343,7 +1350,7 @@ async fn payloads_are_kept_for_ninety_days() {
     let application = app.application().await;
     let message = app.message(&application, "a.b", json!(1)).await;
     let path = format!("{}/{message}", messages(&application));
-    app.advance(90 * DAY - HOUR).await;
+    app.advance((90 * DAY).saturating_sub(HOUR)).await;
     app.message(&application, "a.b", json!(2)).await;
     app.get(&path).await.ok(200);
     app.until("the message is forgotten", async || {

@@ -1,5 +1,10 @@
 //! What reaches an endpoint, when, and what stops it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic like the tests do"
+)]
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,8 +17,8 @@ use crate::support::app::{Options, START, TestApp};
 use crate::support::sink::{Reply, Seen, Sink};
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
@@ -33,7 +38,9 @@ fn standard_signature(key: &[u8], request: &Seen) -> String {
 fn octohooks_signature(key: &[u8], time: &str, request: &Seen) -> String {
     let text = [format!("{time}.").as_bytes(), &request.body].concat();
     let bytes = hmac(key, &text);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 fn replay_path(application: &str, message: &str, endpoint: &str) -> String {

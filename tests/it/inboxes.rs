@@ -1,11 +1,16 @@
 //! Inboxes: URLs that take anything and show it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic like the tests do"
+)]
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::app::{Options, START, TestApp};
-use crate::support::redacted;
+use crate::support::redact::redacted;
 
 const INBOXES: &str = "/api/v1/inboxes";
 

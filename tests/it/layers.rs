@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A layer may use those before it in this list; those of one row never use
 /// one another.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["domain"],
     &["seams"],
     &["store"],
@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 10] = [
     &["http"],
     &["api", "receiver"],
     &["config"],
+    &["control_socket"],
     &["serve"],
     &["cli"],
 ];

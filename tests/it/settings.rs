@@ -728,6 +728,7 @@ fn run(arguments: &str, variables: &[(&str, &str)], file: Option<&Path>) -> Ran 
     let cli = Cli::try_parse_from(arguments.split(' ')).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut console = Console {
+        input: &mut std::io::empty(),
         out: &mut out,
         err: &mut err,
         environment: &|name| {

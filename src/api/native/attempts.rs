@@ -48,6 +48,10 @@ struct Shape {
 }
 
 /// Microseconds.
+#[expect(
+    clippy::struct_field_names,
+    reason = "the unit is part of each name in the answer"
+)]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TimingShape {

@@ -107,7 +107,7 @@ pub(super) fn shape<'a>(
         event_types: settings
             .event_types
             .iter()
-            .map(|filter| filter.as_str())
+            .map(crate::domain::fanout::EventFilter::as_str)
             .collect(),
         headers: settings
             .headers

@@ -22,13 +22,13 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use super::{no_method, no_route};
 use crate::domain::message::UID_CHARS_MAX;
 use crate::domain::principal::Principal;
 use crate::http::answer::raw_json;
 use crate::http::auth::require_key;
 use crate::http::body::Fields;
 use crate::http::cors::open_to_browsers;
+use crate::http::fallback::{no_method, no_route};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::store::{ApplicationEntry, Idempotent, StoreError, StoredAnswer, Written};

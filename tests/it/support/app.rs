@@ -58,7 +58,7 @@ pub(crate) const KEY: &str = "key-of-the-tests-0123456789abcdef";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at what must happen.
 const LOOK: Duration = Duration::from_millis(2);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// The clock seam, moved by hand. Clones are the same clock.
 #[derive(Clone, Default)]
@@ -147,7 +147,7 @@ struct TestEntropy {
 }
 
 impl Entropy for TestEntropy {
-    /// SplitMix64.
+    /// The generator `SplitMix64`.
     fn fill(&self, bytes: &mut [u8]) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for chunk in bytes.chunks_mut(8) {
@@ -295,7 +295,7 @@ impl TestApp {
             Arc::clone(&entropy),
             settings,
         );
-        let router = hookpost::api::router(AppState {
+        let router = hookpost::serve::faces::router(&AppState {
             store: store.clone(),
             engine: engine.clone(),
             transport,

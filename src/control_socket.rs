@@ -1,0 +1,78 @@
+//! API keys, managed while the server runs.
+//!
+//! The server holds the store's lock, so `hookpost keys` asks it, over a Unix
+//! socket in the data directory that only the server's user can open. Where no
+//! server answers, the command takes the lock and does the same by itself:
+//! both sides end at the [`KeyDesk`]. Windows has the second way only.
+
+#[cfg(unix)]
+mod client;
+mod desk;
+#[cfg(unix)]
+mod server;
+
+use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::time::Timestamp;
+
+#[cfg(unix)]
+pub(crate) use client::Client;
+#[cfg(unix)]
+use desk::DeskError;
+pub(crate) use desk::KeyDesk;
+#[cfg(unix)]
+pub(crate) use server::start;
+
+#[cfg(unix)]
+const FILE_NAME: &str = "control.sock";
+
+#[cfg(unix)]
+fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join(FILE_NAME)
+}
+
+/// An API key as lists show it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct KeyLine {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) environment: String,
+    /// The first characters of its text.
+    pub(crate) shown: String,
+    pub(crate) created: Timestamp,
+}
+
+/// A new key, or one with a new text. No `Debug`: the text is a secret.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct IssuedKey {
+    pub(crate) key: KeyLine,
+    pub(crate) text: String,
+}
+
+/// What is asked for with a new key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NewKey {
+    pub(crate) name: String,
+    pub(crate) environment: String,
+}
+
+/// Why the server refused, in a sentence.
+#[cfg(unix)]
+#[derive(Serialize, Deserialize)]
+struct Refused {
+    error: String,
+}
+
+#[cfg(not(unix))]
+pub(crate) fn start(
+    _: &Path,
+    _: KeyDesk,
+    _: impl Future<Output = ()>,
+    _: std::time::Duration,
+) -> Option<tokio::task::JoinHandle<()>> {
+    None
+}
