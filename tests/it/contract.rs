@@ -1232,60 +1232,35 @@ async fn an_endpoint_that_only_fails_for_five_days_is_disabled() {
     let sink = Sink::start([]).await;
     sink.always(Reply::status(500));
     let application = app.application().await;
-    let endpoint = app.endpoint(&application, &sink.url(), json!({})).await;
+    // Four attempts a day.
+    let fields = json!({"retrySchedule": vec!["6h"; 30]});
+    let endpoint = app.endpoint(&application, &sink.url(), fields).await;
     let path = format!("{}/{endpoint}", endpoints(&application));
-    let no_wait = app.now();
-    let mut sent = 0;
-    while app.now().since(no_wait) < 5 * DAY {
-        let shown = app.get(&path).await.ok(200).json();
-        assert_eq!(
-            shown["enabled"],
-            true,
-            "after {:?}",
-            app.now().since(no_wait)
-        );
-        app.message(&application, "a.b", json!(1)).await;
-        sent += 1;
-        sink.wait_for(sent).await;
-        app.until("the attempt is recorded", async || {
-            let store = app.get("/api/v1/store").await.json();
-            (store["attempts"].as_u64()? >= sent as u64).then_some(())
-        })
-        .await;
-        app.advance(4 * HOUR).await;
-        // What became due is tried again too.
-        app.idle().await;
-        sent = sink.count();
+    let message = app.message(&application, "a.b", json!(1)).await;
+    let mut attempts = 1;
+    while app.now().since(START) < 5 * DAY {
+        let row = app
+            .stands(&application, &message, "pending", attempts)
+            .await;
+        let due = row["nextAttemptTimestamp"].as_u64().unwrap();
+        app.advance_to(Timestamp(due)).await;
+        attempts += 1;
     }
-    let last = app.message(&application, "a.b", json!(2)).await;
-    app.until("the endpoint is disabled", async || {
-        let row = app.endpoint_messages(&application, &last).await.remove(0);
-        (row["status"] == "disabled").then_some(())
-    })
-    .await;
-    app.idle().await;
+    app.stands(&application, &message, "disabled", attempts)
+        .await;
     let shown = app.get(&path).await.ok(200).json();
     assert_eq!(shown["enabled"], false);
-    assert_eq!(shown["disabled"]["reason"], "failing");
-    let count = sink.count();
+    let disabled = json!({"at": app.now().0, "reason": "failing"});
+    assert_eq!(shown["disabled"], disabled);
     app.advance(DAY).await;
     app.idle().await;
-    assert_eq!(sink.count(), count, "its attempts stop");
+    assert_eq!(sink.count(), attempts, "its attempts stop");
     sink.always(Reply::status(200));
-    let shown = app
-        .put(&path, json!({"enabled": true}))
-        .await
-        .ok(200)
-        .json();
-    assert_eq!(
-        (&shown["enabled"], &shown["disabled"]),
-        (&json!(true), &Value::Null)
-    );
-    app.until("what waited is sent", async || {
-        let row = app.endpoint_messages(&application, &last).await.remove(0);
-        (row["status"] == "success").then_some(())
-    })
-    .await;
+    let enabled = app.put(&path, json!({"enabled": true})).await.ok(200);
+    assert_eq!(enabled.json()["enabled"], true);
+    assert_eq!(enabled.json()["disabled"], Value::Null);
+    app.stands(&application, &message, "success", attempts + 1)
+        .await;
 }
 
 #[tokio::test]

@@ -58,6 +58,9 @@ pub(crate) const KEY: &str = "key-of-the-tests-0123456789abcdef";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at what must happen.
 const LOOK: Duration = Duration::from_millis(2);
+/// Turns that every task gets when time has passed, before the test goes on:
+/// enough for the scheduler to have begun what is due.
+const TURNS: usize = 16;
 const DAY: Duration = Duration::from_hours(24);
 
 /// The clock seam, moved by hand. Clones are the same clock.
@@ -344,7 +347,9 @@ impl TestApp {
     /// Lets time pass, and the tasks that waited for it take their turn.
     pub(crate) async fn advance(&self, wait: Duration) {
         self.clock.advance(wait);
-        tokio::task::yield_now().await;
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Lets time pass until `due`, if it is later than now.
