@@ -336,8 +336,16 @@ impl Scheduler {
         self.enter_turns(endpoint);
     }
 
-    /// An attempt was not made after all: its row was out of date, or the
-    /// endpoint does not send now.
+    /// An attempt was not made, because the endpoint does not send now. Its
+    /// row is read again when the endpoint does.
+    pub(super) fn postponed(&mut self, endpoint: EndpointKey, message: MessageKey) {
+        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+            lane.again.insert(message);
+        }
+        self.dropped(endpoint, message);
+    }
+
+    /// An attempt was not made after all: its row was out of date.
     pub(super) fn dropped(&mut self, endpoint: EndpointKey, message: MessageKey) {
         self.leave_flight(endpoint, message);
         self.recorded(endpoint, message);
