@@ -27,6 +27,8 @@ use crate::store::DueRow;
 const WINDOW: usize = 256;
 /// A lane with fewer rows in memory reads more.
 const WINDOW_LOW: usize = 64;
+/// Lanes kept although nothing waits in them, for what they have learnt.
+const IDLE_LANES_MAX: usize = 20_000;
 /// Payload bytes that all lanes keep in memory, to spare a read; beyond it
 /// only keys are kept.
 const CONTENT_BYTES_MAX: usize = 16 << 20;
@@ -363,6 +365,7 @@ impl Scheduler {
 
     /// An attempt was recorded: what the disk says about this delivery now counts.
     pub(super) fn recorded(&mut self, endpoint: EndpointKey, message: MessageKey) {
+        let many = self.lanes.len() > IDLE_LANES_MAX;
         let Some(lane) = self.lanes.get_mut(&endpoint) else {
             return;
         };
@@ -373,10 +376,7 @@ impl Scheduler {
         }
         if lane.unread {
             self.want_rows(endpoint);
-        } else if lane.held.is_empty()
-            && lane.timer.is_none()
-            && lane.throttle == Throttle::default()
-        {
+        } else if many && lane.held.is_empty() && lane.timer.is_none() {
             self.lanes.remove(&endpoint);
         }
     }

@@ -35,7 +35,7 @@ use hookpost::engine::transport::{
 };
 use hookpost::engine::{Engine, EngineSettings};
 use hookpost::http::server::{ServerLimits, serve};
-use hookpost::http::state::{ApiLimits, AppState};
+use hookpost::http::state::{ApiLimits, AppState, Parts};
 use hookpost::seams::clock::{Clock, SharedClock};
 use hookpost::seams::entropy::{Entropy, SharedEntropy};
 use hookpost::store::{Durability, MasterKey, Retention, Store, StoreOptions};
@@ -298,7 +298,7 @@ impl TestApp {
             Arc::clone(&entropy),
             settings,
         );
-        let router = hookpost::serve::faces::router(&AppState {
+        let router = hookpost::serve::faces::router(&AppState::new(Parts {
             store: store.clone(),
             engine: engine.clone(),
             transport,
@@ -308,7 +308,7 @@ impl TestApp {
                 payload_bytes_max: options.payload_bytes_max,
             },
             public_url: public_url.as_str().into(),
-        });
+        }));
         let retention = Retention {
             payloads: 90 * DAY,
             attempts: 90 * DAY,
