@@ -12,4 +12,7 @@ mod python_verification;
 mod restarts;
 mod settings;
 mod slow_clients;
+mod store_crashes;
+mod store_files;
+mod store_model;
 mod support;
