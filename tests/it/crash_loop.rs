@@ -7,7 +7,7 @@
 //! down what they saw; at the end of the series the books are compared with the
 //! store ([`audit`]).
 //!
-//! `HOOKPOST_CRASH_ROUNDS` asks for more rounds, `HOOKPOST_CRASH_SEED` for
+//! `HOOKPOST_CRASH_ROUNDS` asks for more rounds, `HOOKPOST_CRASH_LOOP_SEED` for
 //! others. A seed repeats what is decided here, not what the threads make of it.
 
 mod audit;
@@ -34,9 +34,14 @@ const SEED: u64 = 1;
 const SENDERS: u64 = 3;
 /// Messages of one sender in one round.
 const POSTS_MAX: u64 = 130;
+/// Every other series.
+const DURABILITIES: [&str; 2] = ["safe", "fast"];
 /// How long the load lasts before the server ends: from here, this long.
 const LOAD_MIN_MS: u64 = 5;
 const LOAD_SPAN_MS: u64 = 500;
+/// Starts that are broken off before a store is first ready, and how late at most.
+const STARTS_OF_A_NEW_STORE: u32 = 3;
+const START_BROKEN_OFF_MAX_MS: u64 = 50;
 /// What an attempt that fails is followed by.
 const RETRIES: [&str; 3] = ["20ms", "50ms", "100ms"];
 /// Faults that are printed.
@@ -65,7 +70,7 @@ const ROUTES: [&[usize]; 8] = [
 #[test]
 fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
     let rounds = setting("HOOKPOST_CRASH_ROUNDS").unwrap_or(u64::from(ROUNDS));
-    let seed = setting("HOOKPOST_CRASH_SEED").unwrap_or(SEED);
+    let seed = setting("HOOKPOST_CRASH_LOOP_SEED").unwrap_or(SEED);
     let mut left = u32::try_from(rounds).expect("fewer rounds than that");
     let mut figures = Figures::default();
     for number in 0.. {
@@ -162,6 +167,8 @@ impl Series {
         let server = ServerProcess::never_started(&[
             "--retry-schedule",
             &schedule,
+            "--durability",
+            DURABILITIES[usize::from(!number.is_multiple_of(2))],
             "--sockets-max",
             "64",
             "--attempt-timeout",
@@ -177,6 +184,10 @@ impl Series {
             faults: Vec::new(),
             figures: Figures::default(),
         };
+        // A store that is half made must not be in the way.
+        for _ in 0..STARTS_OF_A_NEW_STORE {
+            series.start_in_vain();
+        }
         series.start();
         series.register();
         series
@@ -259,8 +270,7 @@ impl Series {
     /// A start that is broken off.
     fn start_in_vain(&mut self) {
         self.note_start();
-        let span_ms = u64::try_from(self.figures.ready_max.as_millis()).unwrap_or(u64::MAX);
-        let time = Duration::from_millis(self.dice.below(span_ms.clamp(1, 100)));
+        let time = Duration::from_millis(self.dice.below(START_BROKEN_OFF_MAX_MS));
         if let Some(status) = self.server.run_for(time) {
             self.faults
                 .push(format!("a start ended by itself: {status}"));
