@@ -152,7 +152,7 @@ pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
         wish.map(|wish| wish.min(HOLD_MAX)),
         ended,
     );
-    let attempt = NewAttempt {
+    let attempt = Arc::new(NewAttempt {
         application: endpoint.application(),
         endpoint: endpoint.key(),
         message: dispatch.message,
@@ -161,7 +161,7 @@ pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
         verdict,
         request,
         exchange,
-    };
+    });
     record(
         inner,
         Finished {
@@ -311,7 +311,7 @@ fn wish(exchange: &Exchange, now: Timestamp) -> Option<Duration> {
 
 /// An attempt on its way to the disk.
 struct Finished {
-    attempt: NewAttempt,
+    attempt: Arc<NewAttempt>,
     took: (Timestamp, Trigger),
     retry_at: Option<Timestamp>,
     payload_bytes: usize,
@@ -323,7 +323,7 @@ fn record(inner: &Arc<Inner>, finished: Finished) {
     let (endpoint, message): (EndpointKey, MessageKey) =
         (finished.attempt.endpoint, finished.attempt.message);
     let again = Arc::downgrade(inner);
-    let attempt = finished.attempt.clone();
+    let attempt = Arc::clone(&finished.attempt);
     inner.store.record(
         attempt,
         finished.took,

@@ -9,13 +9,16 @@ use serde::de::DeserializeOwned;
 
 use super::StoreError;
 
-/// A stored record of one version.
-pub(super) trait Row: Serialize + DeserializeOwned {
+/// What can be written as a record of one version.
+pub(super) trait Versioned: Serialize {
     const VERSION: u8;
 }
 
+/// A stored record of one version.
+pub(super) trait Row: Versioned + DeserializeOwned {}
+
 /// The bytes of `row`.
-pub(super) fn encode<R: Row>(row: &R) -> Vec<u8> {
+pub(super) fn encode<R: Versioned>(row: &R) -> Vec<u8> {
     let bytes = Vec::with_capacity(128);
     let bytes = postcard::to_extend(&R::VERSION, bytes).expect("a byte always fits");
     postcard::to_extend(row, bytes).expect("rows have no type that postcard refuses")

@@ -8,13 +8,13 @@ use redb::ReadableTable as _;
 
 use super::catalog::write_state;
 use super::codec::{decode, encode};
-use super::rows::{AttemptV1, CounterV1, DeliveryV1};
+use super::rows::{AttemptV1Ref, CounterV1, DeliveryV1};
 use super::tables::{Tables, pair};
 use super::writer::{
     Batch, Change, Operation, Refusal, WriteError, Written, insert_due, remove_due,
 };
 use super::{Store, StoreError};
-use crate::domain::attempt::{Attempt, NewAttempt};
+use crate::domain::attempt::NewAttempt;
 use crate::domain::delivery::{AttemptMark, Delivery, Trigger, Verdict};
 use crate::domain::endpoint::{
     Disabled, DisabledReason, EndpointState, FAILING_FOR_MAX, LiveEndpoint,
@@ -38,14 +38,14 @@ impl Store {
     /// or with an error after which it must be recorded again.
     pub fn record(
         &self,
-        attempt: NewAttempt,
+        attempt: impl Into<Arc<NewAttempt>>,
         took: (Timestamp, Trigger),
         retry_at: Option<Timestamp>,
         payload_bytes: usize,
         done: impl FnOnce(Result<Recorded, WriteError>) + Send + 'static,
     ) {
         let operation = Record {
-            attempt,
+            attempt: attempt.into(),
             took,
             retry_at,
             payload_bytes,
@@ -63,7 +63,7 @@ impl Store {
 }
 
 struct Record {
-    attempt: NewAttempt,
+    attempt: Arc<NewAttempt>,
     took: (Timestamp, Trigger),
     retry_at: Option<Timestamp>,
     payload_bytes: usize,
@@ -133,16 +133,12 @@ impl Operation for Record {
         update_state(&self.attempt, tables, batch)?;
         count(&self.attempt, self.payload_bytes, batch);
         let next = after.waiting().map(|(due, _)| due);
-        write_attempt(
-            Attempt {
-                key,
-                number: after.attempt_count,
-                next,
-                of: self.attempt,
-            },
-            tables,
-            batch,
-        )?;
+        let row = AttemptV1Ref {
+            of: &self.attempt,
+            number: after.attempt_count,
+            next,
+        };
+        write_attempt(key, &row, tables, batch)?;
         Ok(Recorded {
             next: after.waiting(),
         })
@@ -150,16 +146,15 @@ impl Operation for Record {
 }
 
 fn write_attempt(
-    attempt: Attempt,
+    key: AttemptKey,
+    row: &AttemptV1Ref<'_>,
     tables: &mut Tables<'_>,
     batch: &mut Batch<'_>,
 ) -> Result<(), StoreError> {
-    let key = attempt.key.as_u64();
-    let endpoint = attempt.of.endpoint.as_u64();
-    tables.attempts.insert(
-        &key.to_be_bytes(),
-        encode(&AttemptV1::from(attempt)).as_slice(),
-    )?;
+    let (key, endpoint) = (key.as_u64(), row.of.endpoint.as_u64());
+    tables
+        .attempts
+        .insert(&key.to_be_bytes(), encode(row).as_slice())?;
     tables
         .endpoint_attempts
         .insert(&pair(endpoint, key), &[] as &[u8])?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::codec::Row;
+use super::codec::{Row, Versioned};
 use crate::domain::api_key::ApiKey;
 use crate::domain::application::Application;
 use crate::domain::attempt::{
@@ -34,9 +34,10 @@ use crate::domain::time::Timestamp;
 
 macro_rules! row {
     ($name:ident, $version:literal) => {
-        impl Row for $name {
+        impl Versioned for $name {
             const VERSION: u8 = $version;
         }
+        impl Row for $name {}
     };
 }
 
@@ -410,40 +411,40 @@ pub(super) struct AttemptV1 {
 }
 row!(AttemptV1, 1);
 
-impl From<Attempt> for AttemptV1 {
-    fn from(attempt: Attempt) -> Self {
-        let NewAttempt {
-            application,
-            endpoint,
-            message,
-            started,
-            trigger,
-            verdict,
-            request,
-            exchange,
-        } = attempt.of;
-        let Exchange {
-            outcome,
-            response,
-            timing,
-            peer,
-        } = exchange;
-        Self {
-            application,
-            endpoint,
-            message,
-            number: attempt.number,
-            started,
-            trigger,
-            verdict,
-            request,
-            outcome,
-            response,
-            timing,
-            peer,
-            next: attempt.next,
-        }
+/// An attempt about to be written, without copying it: its bytes are those of
+/// an [`AttemptV1`].
+pub(super) struct AttemptV1Ref<'a> {
+    pub of: &'a NewAttempt,
+    pub number: u32,
+    pub next: Option<Timestamp>,
+}
+
+impl Serialize for AttemptV1Ref<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeTuple as _;
+        let of = self.of;
+        let exchange = &of.exchange;
+        // postcard writes a struct as the sequence of its fields.
+        let mut row = serializer.serialize_tuple(13)?;
+        row.serialize_element(&of.application)?;
+        row.serialize_element(&of.endpoint)?;
+        row.serialize_element(&of.message)?;
+        row.serialize_element(&self.number)?;
+        row.serialize_element(&of.started)?;
+        row.serialize_element(&of.trigger)?;
+        row.serialize_element(&of.verdict)?;
+        row.serialize_element(&of.request)?;
+        row.serialize_element(&exchange.outcome)?;
+        row.serialize_element(&exchange.response)?;
+        row.serialize_element(&exchange.timing)?;
+        row.serialize_element(&exchange.peer)?;
+        row.serialize_element(&self.next)?;
+        row.end()
     }
+}
+
+impl Versioned for AttemptV1Ref<'_> {
+    const VERSION: u8 = AttemptV1::VERSION;
 }
 
 impl AttemptV1 {

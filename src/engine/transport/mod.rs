@@ -53,7 +53,7 @@ pub use self::tls::{TLS_HANDSHAKE_LIMIT, client_tls};
 /// name has moved on.
 pub const POOL_IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// Unused connections kept for one scheme, host and port.
-pub const POOL_IDLE_PER_HOST_MAX: usize = 64;
+pub const POOL_IDLE_PER_HOST_MAX: usize = 256;
 /// Bytes of headers that a response may have, as it writes them.
 ///
 /// It may have 100 headers. That limit is the parser's own default, which it

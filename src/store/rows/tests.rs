@@ -370,6 +370,24 @@ fn attempts_have_their_bytes_whatever_came_of_them() {
 }
 
 #[test]
+fn an_attempt_is_written_without_a_copy_in_the_same_bytes() {
+    let row = attempt(
+        Outcome::Response { status: 503 },
+        Verdict::Failed,
+        Trigger::Manual,
+    );
+    let bytes = encode(&row);
+    let (number, next) = (row.number, row.next);
+    let of = row.into_domain(AttemptKey::from_u64(1)).of;
+    let borrowed = AttemptV1Ref {
+        of: &of,
+        number,
+        next,
+    };
+    assert_eq!(encode(&borrowed), bytes);
+}
+
+#[test]
 fn an_attempt_with_everything_has_its_bytes() {
     let full = |peer: &str| AttemptV1 {
         request: SentRequest {
