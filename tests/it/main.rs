@@ -4,6 +4,7 @@
 mod command_line;
 mod deliveries;
 mod evil_endpoints;
+mod hostile;
 mod python_verification;
 mod restarts;
 mod settings;
