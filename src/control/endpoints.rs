@@ -138,14 +138,14 @@ impl Control {
     /// guard lets through as its name resolves now.
     async fn judge(&self, url: Option<&str>) -> Result<(), ControlError> {
         let Some(url) = url else { return Ok(()) };
-        if receive::own_inbox(url, &self.public_url).is_some() {
-            return Ok(());
-        }
         let blocked = |refusal: crate::domain::address::UrlRefusal| ControlError::UrlBlocked {
             reason: refusal.reason.as_str(),
             detail: refusal.detail,
         };
         let parsed = EndpointUrl::parse(url).map_err(blocked)?;
+        if receive::own_inbox(parsed.as_str(), &self.public_url).is_some() {
+            return Ok(());
+        }
         self.transport.judge_now(&parsed).await.map_err(blocked)
     }
 }
