@@ -107,6 +107,10 @@ impl Control {
         let entry = self
             .store
             .application(application)?
+            .filter(|entry| {
+                let environment = entry.application.environment;
+                principal.scope.covers(environment, application)
+            })
             .ok_or(Refusal::NoApplication)?;
         let before = entry.endpoint(endpoint).ok_or(Refusal::NoEndpoint)?;
         let change = checked(input, Some(before), None)?;
