@@ -242,16 +242,7 @@ fn custom_headers(
     errors: &mut Vec<FieldError>,
 ) -> Vec<CustomHeader> {
     let mut wrong = |path: String, detail: String| errors.push(FieldError::new(path, detail));
-    let bytes: usize = headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    if headers.len() > HEADERS_MAX || bytes > HEADERS_BYTES_MAX {
-        wrong(
-            "headers".to_owned(),
-            format!("must be at most {HEADERS_MAX} headers of {HEADERS_BYTES_MAX} bytes in all"),
-        );
-    }
+    let too_many = headers.len() > HEADERS_MAX;
     let mut seen = std::collections::BTreeSet::new();
     let mut kept = Vec::with_capacity(headers.len());
     for (name, value) in headers {
@@ -279,6 +270,14 @@ fn custom_headers(
                 "is masked, but there is no stored value to keep; give the value".to_owned(),
             );
         }
+    }
+    // A mask counts as what it stands for.
+    let bytes = |header: &CustomHeader| header.name.len() + header.value.expose().len();
+    if too_many || kept.iter().map(bytes).sum::<usize>() > HEADERS_BYTES_MAX {
+        wrong(
+            "headers".to_owned(),
+            format!("must be at most {HEADERS_MAX} headers of {HEADERS_BYTES_MAX} bytes in all"),
+        );
     }
     kept
 }
