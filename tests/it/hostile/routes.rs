@@ -49,19 +49,25 @@ impl Route {
     pub(super) fn good_body(&self) -> Option<Value> {
         let below = self.path.strip_prefix("/api/v1").unwrap_or(&self.path);
         match (self.method, below) {
-            ("GET" | "DELETE", _) => None,
-            ("POST" | "PUT", "/applications" | "/applications/{app}") => Some(json!({"name": "n"})),
+            ("GET" | "DELETE", _)
+            | (
+                "POST",
+                "/applications/{app}/messages/{msg}/endpoints/{ep}/replays"
+                | "/in/{token}"
+                | "/in/{token}/x",
+            ) => None,
+            ("POST", "/applications")
+            | (
+                "PUT",
+                "/applications/{app}" | "/applications/{app}/endpoints/{ep}" | "/inboxes/{token}",
+            ) => Some(json!({"name": "n"})),
             ("POST", "/applications/{app}/endpoints") => {
                 Some(json!({"url": "https://a.example/", "enabled": false}))
             }
-            ("PUT", "/applications/{app}/endpoints/{ep}") => Some(json!({"name": "n"})),
             ("POST", "/applications/{app}/messages") => {
                 Some(json!({"eventType": "a.b", "payload": {}}))
             }
-            ("POST", "/applications/{app}/messages/{msg}/endpoints/{ep}/replays") => None,
             ("POST", "/inboxes") => Some(json!({})),
-            ("PUT", "/inboxes/{token}") => Some(json!({"name": "n"})),
-            ("POST", "/in/{token}" | "/in/{token}/x") => None,
             other => panic!("{other:?} has no case among the hostile requests"),
         }
     }

@@ -370,14 +370,6 @@ impl TestApp {
         }
     }
 
-    /// Where the store is.
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        self.folder
-            .as_ref()
-            .expect("only a restart takes it")
-            .path()
-    }
-
     /// Lets time pass, and the tasks that waited for it take their turn.
     pub(crate) async fn advance(&self, wait: Duration) {
         self.clock.advance(wait);
