@@ -65,7 +65,10 @@ impl PublicUrl {
     /// Of a server that listens on `bound`, for whoever is on the same machine.
     #[must_use]
     pub fn local(bound: SocketAddr) -> Self {
-        Self(format!("http://{}", reachable(bound)))
+        let text = format!("http://{}", reachable(bound));
+        // As one that is given: without port 80.
+        let url = Url::parse(&text).expect("an address makes a URL");
+        Self(url.origin().ascii_serialization())
     }
 }
 

@@ -107,6 +107,10 @@ impl Control {
         let entry = self
             .store
             .application(application)?
+            .filter(|entry| {
+                let environment = entry.application.environment;
+                principal.scope.covers(environment, application)
+            })
             .ok_or(Refusal::NoApplication)?;
         let before = entry.endpoint(endpoint).ok_or(Refusal::NoEndpoint)?;
         let change = checked(input, Some(before), None)?;
@@ -138,14 +142,14 @@ impl Control {
     /// guard lets through as its name resolves now.
     async fn judge(&self, url: Option<&str>) -> Result<(), ControlError> {
         let Some(url) = url else { return Ok(()) };
-        if receive::own_inbox(url, &self.public_url).is_some() {
-            return Ok(());
-        }
         let blocked = |refusal: crate::domain::address::UrlRefusal| ControlError::UrlBlocked {
             reason: refusal.reason.as_str(),
             detail: refusal.detail,
         };
         let parsed = EndpointUrl::parse(url).map_err(blocked)?;
+        if receive::own_inbox(parsed.as_str(), &self.public_url).is_some() {
+            return Ok(());
+        }
         self.transport.judge_now(&parsed).await.map_err(blocked)
     }
 }
@@ -238,16 +242,7 @@ fn custom_headers(
     errors: &mut Vec<FieldError>,
 ) -> Vec<CustomHeader> {
     let mut wrong = |path: String, detail: String| errors.push(FieldError::new(path, detail));
-    let bytes: usize = headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    if headers.len() > HEADERS_MAX || bytes > HEADERS_BYTES_MAX {
-        wrong(
-            "headers".to_owned(),
-            format!("must be at most {HEADERS_MAX} headers of {HEADERS_BYTES_MAX} bytes in all"),
-        );
-    }
+    let too_many = headers.len() > HEADERS_MAX;
     let mut seen = std::collections::BTreeSet::new();
     let mut kept = Vec::with_capacity(headers.len());
     for (name, value) in headers {
@@ -275,6 +270,14 @@ fn custom_headers(
                 "is masked, but there is no stored value to keep; give the value".to_owned(),
             );
         }
+    }
+    // A mask counts as what it stands for.
+    let bytes = |header: &CustomHeader| header.name.len() + header.value.expose().len();
+    if too_many || kept.iter().map(bytes).sum::<usize>() > HEADERS_BYTES_MAX {
+        wrong(
+            "headers".to_owned(),
+            format!("must be at most {HEADERS_MAX} headers of {HEADERS_BYTES_MAX} bytes in all"),
+        );
     }
     kept
 }

@@ -14,7 +14,8 @@ pub const ANSWER_STATUS: u16 = 200;
 const TOKEN_BYTES: usize = 16;
 
 impl Control {
-    /// Makes an inbox with a token that cannot be guessed.
+    /// Makes an inbox with a token that cannot be guessed. Inboxes belong to
+    /// the environment: only who sees all of it sees them.
     pub async fn create_inbox(
         &self,
         principal: Principal,
@@ -22,6 +23,9 @@ impl Control {
         answer_status: Option<u16>,
         idempotent: Option<Idempotent<Inbox>>,
     ) -> Result<Written<Inbox>, ControlError> {
+        if !principal.scope.covers_environment() {
+            return Err(Refusal::NoInbox.into());
+        }
         let mut random = [0; TOKEN_BYTES];
         self.entropy.fill(&mut random);
         let token = URL_SAFE_NO_PAD.encode(random);
@@ -35,8 +39,18 @@ impl Control {
 
     /// The inbox with this token, if the caller's scope covers it.
     pub fn inbox(&self, principal: Principal, token: &str) -> Result<Option<Inbox>, ControlError> {
+        let scope = principal.scope;
         let found = self.store.inbox(token)?;
-        Ok(found.filter(|inbox| inbox.environment == principal.scope.environment))
+        Ok(found
+            .filter(|inbox| scope.covers_environment() && inbox.environment == scope.environment))
+    }
+
+    /// Every inbox that the caller's scope covers, oldest first.
+    pub fn list_inboxes(&self, principal: Principal) -> Result<Vec<Inbox>, ControlError> {
+        if !principal.scope.covers_environment() {
+            return Ok(Vec::new());
+        }
+        Ok(self.store.list_inboxes(principal.scope.environment)?)
     }
 
     /// Changes what an inbox is called, or what it answers.

@@ -90,8 +90,13 @@ pub fn is_secret_name(name: &str) -> bool {
         "credential",
         "signature",
     ];
+    /// Marks only as whole words: there are keyboards and passengers.
+    const WORDS: [&str; 10] = [
+        "key", "keys", "pass", "passwd", "pwd", "pin", "jwt", "sig", "hmac", "session",
+    ];
     let name = name.to_ascii_lowercase();
-    MARKS.iter().any(|mark| name.contains(mark)) || name.ends_with("-key")
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    MARKS.iter().any(|mark| name.contains(mark)) || words.any(|word| WORDS.contains(&word))
 }
 
 /// Which answers count as delivered.
@@ -239,6 +244,14 @@ mod tests {
             ("X-Api-Key", true),
             ("Ocp-Apim-Subscription-Key", true),
             ("Cookie", true),
+            ("key", true),
+            ("x_key", true),
+            ("X-Key-Id", true),
+            ("X-Pass", true),
+            ("X-Sig", true),
+            ("X-Session-Id", true),
+            ("X-Passenger", false),
+            ("X-Design", false),
             ("X-Tenant", false),
             ("X-Keyboard", false),
         ] {

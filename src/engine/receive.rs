@@ -53,6 +53,8 @@ async fn take_in(
 }
 
 /// The token, and the path after it, when `url` is an inbox of ours.
+///
+/// Both are normalised: other spellings of the same are not recognised.
 #[must_use]
 pub fn own_inbox<'a>(url: &'a str, public_url: &str) -> Option<(&'a str, &'a str)> {
     let rest = url.strip_prefix(public_url)?.strip_prefix(INBOX_PATH)?;

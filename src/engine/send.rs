@@ -101,15 +101,16 @@ fn prepare(inner: &Inner, live: Arc<LiveEndpoint>) -> Prepared {
 }
 
 fn place(url: &str, public_url: &str) -> Place {
-    if let Some((token, path)) = receive::own_inbox(url, public_url) {
-        return Place::Inbox {
+    let url = match EndpointUrl::parse(url) {
+        Ok(url) => url,
+        Err(refusal) => return Place::Nowhere(refusal.detail),
+    };
+    match receive::own_inbox(url.as_str(), public_url) {
+        Some((token, path)) => Place::Inbox {
             token: token.to_owned(),
             path: path.to_owned(),
-        };
-    }
-    match EndpointUrl::parse(url) {
-        Ok(url) => Place::Network(Arc::new(url)),
-        Err(refusal) => Place::Nowhere(refusal.detail),
+        },
+        None => Place::Network(Arc::new(url)),
     }
 }
 

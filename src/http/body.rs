@@ -24,9 +24,8 @@ pub const SETTINGS_BYTES_MAX: usize = 256 * 1024;
 /// 413 before more than that is read; 408 when it comes too slowly; 415 when
 /// it is compressed; 400 when it breaks off.
 pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    if let Some(coding) = headers.get(CONTENT_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "compressed",

@@ -1,6 +1,7 @@
 //! Query parameters, and pages of lists.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use axum::extract::FromRequestParts;
 use http::HeaderValue;
@@ -93,7 +94,21 @@ impl Params {
             query.append_pair(name, value);
         }
         query.append_pair("before", id);
-        let link = format!("<{}?{}>; rel=\"next\"", self.path, query.finish());
-        HeaderValue::from_str(&link).expect("a path that was parsed and an encoded query")
+        let link = format!("<{}?{}>; rel=\"next\"", ascii(&self.path), query.finish());
+        HeaderValue::from_str(&link).expect("an encoded path and an encoded query")
     }
+}
+
+/// A request's path as a header can carry it: what a client sent unescaped,
+/// beyond visible ASCII, is escaped.
+fn ascii(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic() {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }

@@ -1,34 +1,61 @@
-//! The variable parts of a path.
+//! The ids and uids in a path.
 
 use axum::extract::FromRequestParts;
-use axum::extract::path::Path as AxumPath;
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use http::request::Parts;
-use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
-
-/// The segments of a path that a route names, percent-decoded.
+/// The path's parameters, without their escapes.
 ///
-/// What is not UTF-8 names nothing: 404, and as for any one thing that is not
-/// there the answer to GET has an empty body.
+/// Escapes that are no UTF-8 spell no id and no uid: then every parameter is
+/// the name of nothing, and the handler answers as for any other such name.
+#[derive(Clone, Debug)]
 pub struct Path<T>(pub T);
 
-impl<T, S> FromRequestParts<S> for Path<T>
-where
-    T: DeserializeOwned + Send,
-    S: Send + Sync,
-{
-    type Rejection = Response;
+/// No id is this, and no uid, which has no control characters.
+const NOTHING: &str = "\0";
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        match AxumPath::<T>::from_request_parts(parts, state).await {
-            Ok(AxumPath(segments)) => Ok(Self(segments)),
-            Err(_) if parts.method == Method::GET || parts.method == Method::HEAD => {
-                Err(StatusCode::NOT_FOUND.into_response())
+/// One or more parameters.
+pub trait Names: DeserializeOwned + Send {
+    /// Names of nothing.
+    fn of_nothing() -> Self;
+}
+
+impl Names for String {
+    fn of_nothing() -> Self {
+        NOTHING.to_owned()
+    }
+}
+
+impl Names for (String, String) {
+    fn of_nothing() -> Self {
+        (Names::of_nothing(), Names::of_nothing())
+    }
+}
+
+impl Names for (String, String, String) {
+    fn of_nothing() -> Self {
+        (
+            Names::of_nothing(),
+            Names::of_nothing(),
+            Names::of_nothing(),
+        )
+    }
+}
+
+impl<T: Names, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = PathRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PathRejection> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(names)) => Ok(Self(names)),
+            Err(PathRejection::FailedToDeserializePathParams(error))
+                if matches!(error.kind(), ErrorKind::InvalidUtf8InPathParam { .. }) =>
+            {
+                Ok(Self(T::of_nothing()))
             }
-            Err(_) => Err(Problem::not_found("resource").into_response()),
+            Err(rejection) => Err(rejection),
         }
     }
 }

@@ -5,49 +5,43 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::engine::receive::{self, ANSWER_BODY, ANSWER_TYPE, ReceiveError};
+use crate::engine::receive::{self, ANSWER_BODY, ANSWER_TYPE, INBOX_PATH, ReceiveError};
 use crate::http::body;
 use crate::http::fallback::panicked;
-use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::store::NewReceived;
+
+/// What an inbox takes, of the methods that have a name; others it takes too.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The routes under `/in/`.
 pub fn router(state: &AppState) -> Router {
     let inbox = any(take_in);
     Router::new()
         .route("/in/{token}", inbox.clone())
-        .route("/in/{token}/", inbox)
-        .route("/in/{token}/{*rest}", any(take_in_below))
+        .route("/in/{token}/", inbox.clone())
+        .route("/in/{token}/{*rest}", inbox)
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(state.clone())
 }
 
+/// Takes the token from the path as it came: what is below it may be anything,
+/// also what does not decode.
 async fn take_in(
     state: State<AppState>,
-    Path(token): Path<String>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    keep(&state, &token, &method, &uri, &headers, body).await
-}
-
-async fn take_in_below(
-    state: State<AppState>,
-    Path((token, _)): Path<(String, String)>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    keep(&state, &token, &method, &uri, &headers, body).await
+    let below = uri.path().strip_prefix(INBOX_PATH).unwrap_or_default();
+    let token = below.split('/').next().unwrap_or_default();
+    keep(&state, token, &method, &uri, &headers, body).await
 }
 
 /// Keeps what came, then answers.
@@ -64,7 +58,8 @@ async fn keep(
             StatusCode::METHOD_NOT_ALLOWED,
             "no_method",
             "An inbox does not take this method.",
-        ));
+        )
+        .with_header(ALLOW, METHODS));
     }
     let no_inbox = || Problem::not_found("inbox");
     if state.store.inbox(token)?.is_none() {
@@ -90,7 +85,7 @@ fn path_below(uri: &Uri, token: &str) -> String {
         .path_and_query()
         .map_or("", http::uri::PathAndQuery::as_str);
     let below = all
-        .strip_prefix("/in/")
+        .strip_prefix(INBOX_PATH)
         .and_then(|rest| rest.strip_prefix(token));
     below.unwrap_or(all).to_owned()
 }

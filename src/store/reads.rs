@@ -341,6 +341,10 @@ fn newest_with_uid(
     application: ApplicationKey,
     uid: &str,
 ) -> Result<Option<MessageKey>, StoreError> {
+    // A NUL ends the uid in a row's key, so none has one.
+    if uid.contains('\0') {
+        return Ok(None);
+    }
     let table = txn.open_table(MESSAGE_UIDS)?;
     let application = application.as_u64();
     let mut end = number_text(application, uid);

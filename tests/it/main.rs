@@ -10,10 +10,15 @@ mod deliveries;
 #[cfg(unix)]
 mod disk_full;
 mod evil_endpoints;
+mod field_rules;
+mod guard;
+mod hostile;
 mod inboxes;
 mod layers;
 mod python_verification;
 mod restarts;
+mod scopes;
+mod secrets;
 mod settings;
 mod slow_clients;
 mod store_crashes;

@@ -219,8 +219,8 @@ fn an_empty_schedule_means_no_retries() {
 fn the_public_url_follows_the_listening_address_unless_set() {
     for (public_url, bound, want) in [
         ("", "127.0.0.1:8071", "http://127.0.0.1:8071"),
-        ("", "0.0.0.0:80", "http://127.0.0.1:80"),
-        ("", "[::]:80", "http://[::1]:80"),
+        ("", "0.0.0.0:80", "http://127.0.0.1"),
+        ("", "[::]:80", "http://[::1]"),
         ("http://a.example:81", "0.0.0.0:80", "http://a.example:81"),
     ] {
         let variable = |name: &str| (name == "HOOKPOST_PUBLIC_URL").then(|| public_url.to_owned());

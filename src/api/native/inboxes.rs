@@ -90,7 +90,7 @@ pub(super) async fn list(
     Caller(principal): Caller,
 ) -> Result<Response, Problem> {
     let control = state.control();
-    let inboxes = state.store.list_inboxes(principal.scope.environment)?;
+    let inboxes = control.list_inboxes(principal)?;
     let shapes: Vec<_> = inboxes.iter().map(|inbox| shape(inbox, &control)).collect();
     Ok(json(StatusCode::OK, &shapes))
 }

@@ -81,7 +81,9 @@ const BASE: &str = "/api/v1";
 
 /// The native API. A slash at the end of a path is taken too.
 pub(super) fn router(state: &AppState) -> Router {
-    let mut router = Router::new().route(&format!("{BASE}/{{*rest}}"), any(no_route));
+    let mut router = Router::new()
+        .route(&format!("{BASE}/"), any(no_route))
+        .route(&format!("{BASE}/{{*rest}}"), any(no_route));
     for (path, method) in table() {
         let path = format!("{BASE}{path}");
         router = router

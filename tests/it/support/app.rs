@@ -169,11 +169,18 @@ impl Entropy for TestEntropy {
 }
 
 /// Answers each name from a table; other names do not exist.
-struct ScriptedResolver(HashMap<String, Vec<IpAddr>>);
+#[derive(Clone, Default)]
+struct ScriptedResolver(Arc<Mutex<HashMap<String, Vec<IpAddr>>>>);
+
+impl ScriptedResolver {
+    fn names(&self) -> MutexGuard<'_, HashMap<String, Vec<IpAddr>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Resolver for ScriptedResolver {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
-        let found = self.0.get(host).cloned();
+        let found = self.names().get(host).cloned();
         Box::pin(async move { found.ok_or_else(|| io::Error::other("no such name")) })
     }
 }
@@ -208,6 +215,8 @@ pub(crate) struct Options {
     pub(crate) allow: Vec<&'static str>,
     /// Names that exist, and their addresses.
     pub(crate) names: Vec<(&'static str, &'static str)>,
+    /// The guard knows the server's own address, as it does in production.
+    pub(crate) knows_itself: bool,
     /// Added to every wait, as a share of the most that may be added.
     pub(crate) jitter: f64,
 }
@@ -221,6 +230,7 @@ impl Default for Options {
             sockets_max: 1000,
             allow: vec!["127.0.0.0/8"],
             names: Vec::new(),
+            knows_itself: false,
             jitter: 0.0,
         }
     }
@@ -236,6 +246,7 @@ pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     /// Where this server says it can be reached; inboxes are below it.
     pub(crate) public_url: String,
+    resolver: ScriptedResolver,
     client: Client<HttpConnector, Full<Bytes>>,
     tasks: Vec<JoinHandle<()>>,
     options: Options,
@@ -254,8 +265,14 @@ impl TestApp {
 
     /// Stops without waiting for anything, as a crash would, and starts again
     /// on the same store, at another address.
-    pub(crate) async fn restart(mut self) -> Self {
-        let (clock, options) = (self.clock.clone(), self.options.clone());
+    pub(crate) async fn restart(self) -> Self {
+        let options = self.options.clone();
+        self.restart_with(options).await
+    }
+
+    /// As [`restart`](Self::restart), with other options.
+    pub(crate) async fn restart_with(mut self, options: Options) -> Self {
+        let clock = self.clock.clone();
         let folder = self.folder.take().expect("only a restart takes it");
         drop(self);
         Self::start_in(folder, clock, options).await
@@ -281,9 +298,10 @@ impl TestApp {
             .await
             .expect("a key can be made");
         let dialler = Arc::new(CountingDialler::default());
-        let transport = Arc::new(transport(&options, &dialler));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("is bound");
+        let resolver = resolver(&options);
+        let transport = Arc::new(transport(&options, address, &resolver, &dialler));
         let public_url = format!("http://{address}");
         let settings = EngineSettings {
             retry_schedule: options.retry_schedule.clone(),
@@ -337,10 +355,21 @@ impl TestApp {
             dialler,
             address,
             public_url,
+            resolver,
             client: Client::builder(TokioExecutor::new()).build_http(),
             tasks,
             options,
             folder: Some(folder),
+        }
+    }
+
+    /// From now on `name` has these addresses; none: it does not exist.
+    pub(crate) fn resolve_to(&self, name: &str, addresses: &[IpAddr]) {
+        let mut names = self.resolver.names();
+        if addresses.is_empty() {
+            names.remove(name);
+        } else {
+            names.insert(name.to_owned(), addresses.to_vec());
         }
     }
 
@@ -500,23 +529,34 @@ fn open_store(data_dir: PathBuf, clock: &SharedClock, entropy: &SharedEntropy) -
     Store::open(options).expect("the store opens")
 }
 
-fn transport(options: &Options, dialler: &Arc<CountingDialler>) -> HttpTransport {
+fn resolver(options: &Options) -> ScriptedResolver {
+    let resolver = ScriptedResolver::default();
+    for (name, address) in &options.names {
+        let address = address.parse().expect("an address");
+        let mut names = resolver.names();
+        names.entry((*name).to_owned()).or_default().push(address);
+    }
+    resolver
+}
+
+fn transport(
+    options: &Options,
+    address: SocketAddr,
+    resolver: &ScriptedResolver,
+    dialler: &Arc<CountingDialler>,
+) -> HttpTransport {
     let policy = DestinationPolicy {
         allow: options
             .allow
             .iter()
             .map(|network| network.parse().expect("a network"))
             .collect(),
+        own: Vec::from_iter(options.knows_itself.then_some(address)),
         ..DestinationPolicy::default()
     };
-    let mut names: HashMap<String, Vec<IpAddr>> = HashMap::new();
-    for (name, address) in &options.names {
-        let address = address.parse().expect("an address");
-        names.entry((*name).to_owned()).or_default().push(address);
-    }
     HttpTransport::new(
         policy,
-        Arc::new(ScriptedResolver(names)),
+        Arc::new(resolver.clone()),
         Arc::clone(dialler) as Arc<dyn Dialler>,
         client_tls(&[]).expect("TLS can be set up"),
     )

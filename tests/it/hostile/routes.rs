@@ -1,0 +1,285 @@
+//! Every route, with a good request for each, and the fields that it knows.
+
+use hookpost::api::native::ROUTES;
+use serde_json::{Value, json};
+
+/// A route as the tests see it: the whole path, parameters in braces.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) method: &'static str,
+    pub(super) path: String,
+}
+
+/// Who answers, by other rules each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Face {
+    Api,
+    Health,
+    Inbox,
+}
+
+impl Route {
+    pub(super) fn face(&self) -> Face {
+        if self.path.starts_with("/api/v1") {
+            Face::Api
+        } else if self.path.starts_with("/in/") {
+            Face::Inbox
+        } else {
+            Face::Health
+        }
+    }
+
+    pub(super) fn reads_json(&self) -> bool {
+        self.good_body().is_some()
+    }
+
+    /// Whether GET of what is not there has an empty body.
+    pub(super) fn is_of_one_thing(&self) -> bool {
+        self.method == "GET" && (self.path.ends_with('}') || self.path.ends_with("/secret"))
+    }
+
+    pub(super) fn params(&self) -> Vec<String> {
+        let names = self.path.split('/').filter(|part| part.starts_with('{'));
+        names.map(str::to_owned).collect()
+    }
+
+    /// The body of a good request; `None` for a route that reads none.
+    ///
+    /// A new route without an arm here fails every test of this module.
+    pub(super) fn good_body(&self) -> Option<Value> {
+        let below = self.path.strip_prefix("/api/v1").unwrap_or(&self.path);
+        match (self.method, below) {
+            ("GET" | "DELETE", _)
+            | (
+                "POST",
+                "/applications/{app}/messages/{msg}/endpoints/{ep}/replays"
+                | "/in/{token}"
+                | "/in/{token}/x",
+            ) => None,
+            ("POST", "/applications")
+            | (
+                "PUT",
+                "/applications/{app}" | "/applications/{app}/endpoints/{ep}" | "/inboxes/{token}",
+            ) => Some(json!({"name": "n"})),
+            ("POST", "/applications/{app}/endpoints") => {
+                Some(json!({"url": "https://a.example/", "enabled": false}))
+            }
+            ("POST", "/applications/{app}/messages") => {
+                Some(json!({"eventType": "a.b", "payload": {}}))
+            }
+            ("POST", "/inboxes") => Some(json!({})),
+            other => panic!("{other:?} has no case among the hostile requests"),
+        }
+    }
+
+    pub(super) fn fields(&self) -> Vec<Field> {
+        let create = self.method == "POST";
+        let below = self.path.strip_prefix("/api/v1").unwrap_or_default();
+        match below {
+            _ if !self.reads_json() => Vec::new(),
+            "/applications" | "/applications/{app}" => application_fields(create),
+            "/applications/{app}/messages" => message_fields(),
+            "/inboxes" | "/inboxes/{token}" => inbox_fields(),
+            "/applications/{app}/endpoints" | "/applications/{app}/endpoints/{ep}" => {
+                endpoint_fields(create)
+            }
+            other => panic!("{other:?} has no fields among the hostile requests"),
+        }
+    }
+
+    /// Query parameters that it knows.
+    pub(super) fn queries(&self) -> &'static [&'static str] {
+        const ATTEMPTS: &[&str] = &[
+            "outcome",
+            "statusClass",
+            "eventType",
+            "after",
+            "attempt",
+            "pageSize",
+        ];
+        let below = self.path.strip_prefix("/api/v1").unwrap_or(&self.path);
+        match below {
+            _ if self.method != "GET" => &[],
+            "/applications" | "/applications/{app}/endpoints" => &["page", "pageSize"],
+            "/applications/{app}/messages" => &["message", "pageSize"],
+            "/inboxes/{token}/received" => &["received", "pageSize"],
+            "/applications/{app}/endpoints/{ep}/attempts"
+            | "/applications/{app}/messages/{msg}/attempts" => ATTEMPTS,
+            "/applications/{app}/messages/{msg}/endpoint-messages"
+            | "/applications/{app}/endpoints/{ep}/secret"
+            | "/inboxes"
+            | "/store"
+            | "/healthz"
+            | "/readyz" => &[],
+            one_thing if one_thing.ends_with('}') => &[],
+            other => panic!("{other:?} has no queries among the hostile requests"),
+        }
+    }
+}
+
+/// All that there are. The inbox takes every method; POST stands for it.
+pub(super) fn all() -> Vec<Route> {
+    let native = ROUTES.iter().map(|(method, path)| Route {
+        method,
+        path: format!("/api/v1{path}"),
+    });
+    let others = [
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("POST", "/in/{token}"),
+        ("POST", "/in/{token}/x"),
+    ];
+    let others = others.map(|(method, path)| Route {
+        method,
+        path: path.to_owned(),
+    });
+    native.chain(others).collect()
+}
+
+/// What a field takes, of the values that are tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// So many characters, none of them a control.
+    Text(usize, usize),
+    /// So many bytes of anything.
+    Free(usize),
+    /// Visible ASCII without spaces at its ends.
+    HeaderValue,
+    Flag,
+    Number(u64, u64),
+    List,
+    Object,
+    /// An object of which names that are not known are ignored.
+    Settings,
+    Anything,
+    /// None of the values that are tried.
+    Never,
+}
+
+impl Kind {
+    pub(super) fn takes(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Text(min, max), Value::String(text)) => {
+                let chars = text.chars().count();
+                (min..=max).contains(&chars) && !text.chars().any(char::is_control)
+            }
+            (Self::Free(max), Value::String(text)) => text.len() <= max,
+            (Self::HeaderValue, Value::String(text)) => {
+                let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+                visible && text.trim() == text && text.len() <= 4096
+            }
+            (Self::Flag, value) => value.is_boolean(),
+            (Self::Number(min, max), value) => value
+                .as_u64()
+                .is_some_and(|number| (min..=max).contains(&number)),
+            (Self::List, Value::Array(items)) => items.is_empty(),
+            (Self::Object, Value::Object(items)) => items.is_empty(),
+            (Self::Settings, value) => value.is_object(),
+            (Self::Anything, value) => !value.is_null(),
+            _ => false,
+        }
+    }
+}
+
+/// A field, or a place inside one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    /// Of the request's object.
+    pub(super) name: &'static str,
+    /// The value that puts another one where this is.
+    pub(super) around: fn(Value) -> Value,
+    pub(super) kind: Kind,
+    /// What `null` means here: left out, or wrong.
+    pub(super) may_be_null: bool,
+}
+
+fn field(name: &'static str, kind: Kind) -> Field {
+    Field {
+        name,
+        around: |value| value,
+        kind,
+        may_be_null: true,
+    }
+}
+
+impl Field {
+    fn required(self) -> Self {
+        Self {
+            may_be_null: false,
+            ..self
+        }
+    }
+
+    fn inside(self, around: fn(Value) -> Value) -> Self {
+        Self { around, ..self }
+    }
+}
+
+fn application_fields(create: bool) -> Vec<Field> {
+    let name = field("name", Kind::Text(1, 256));
+    let name = if create { name.required() } else { name };
+    vec![name, field("uid", Kind::Text(1, 256))]
+}
+
+fn message_fields() -> Vec<Field> {
+    vec![
+        field("eventType", Kind::Never).required(),
+        field("payload", Kind::Anything).required(),
+        field("uid", Kind::Text(1, 256)),
+        field("channels", Kind::List),
+        field("channels", Kind::Text(1, 128))
+            .inside(|value| json!([value]))
+            .required(),
+    ]
+}
+
+fn inbox_fields() -> Vec<Field> {
+    vec![
+        field("name", Kind::Text(0, 256)),
+        field("answerStatus", Kind::Number(200, 599)),
+    ]
+}
+
+fn endpoint_fields(create: bool) -> Vec<Field> {
+    let url = field("url", Kind::Never);
+    let item = |name, kind| field(name, kind).inside(|value| json!([value])).required();
+    let entry = |name, kind| {
+        field(name, kind)
+            .inside(|value| json!({"x": value}))
+            .required()
+    };
+    vec![
+        if create { url.required() } else { url },
+        field("name", Kind::Text(0, 256)),
+        field("description", Kind::Text(0, 2000)),
+        field("uid", Kind::Text(1, 256)),
+        field("enabled", Kind::Flag),
+        field("paused", Kind::Flag),
+        field("eventTypes", Kind::List),
+        item("eventTypes", Kind::Never),
+        field("channels", Kind::List),
+        item("channels", Kind::Text(1, 128)),
+        field("headers", Kind::Object),
+        entry("headers", Kind::HeaderValue),
+        field("secrets", Kind::List),
+        item("secrets", Kind::Text(1, 1024)),
+        field("signatures", Kind::List),
+        item("signatures", Kind::Never),
+        field("signatures", Kind::Never)
+            .inside(|value| json!([{"scheme": value}]))
+            .required(),
+        field("retrySchedule", Kind::List),
+        item("retrySchedule", Kind::Never),
+        field("rateLimit", Kind::Number(0, 10_000)),
+        field("timeoutSeconds", Kind::Number(0, 60)),
+        field("success", Kind::Settings),
+        field("success", Kind::Number(200, 599)).inside(|value| json!({"status": value})),
+        field("success", Kind::Text(0, 1024)).inside(|value| json!({"body": value})),
+        field("success", Kind::Text(1, 256)).inside(|value| json!({"contentType": value})),
+        field("metadata", Kind::Object),
+        entry("metadata", Kind::Free(4095)),
+    ]
+}
+
+/// Names in an answer that nobody sets.
+pub(super) const READ_ONLY: &[&str] = &["id", "created", "updated", "disabled", "token", "url"];
