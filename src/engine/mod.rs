@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use self::schedule::{Dispatch, Scheduler};
 use self::transport::Transport;
-use crate::domain::ids::EndpointKey;
+use crate::domain::ids::{EndpointKey, MessageKey};
 use crate::domain::time::Timestamp;
 use crate::seams::clock::SharedClock;
 use crate::seams::entropy::SharedEntropy;
@@ -155,11 +155,7 @@ impl Engine {
 
     /// Whether the delivery of this message to this endpoint is being attempted.
     #[must_use]
-    pub fn is_in_flight(
-        &self,
-        endpoint: EndpointKey,
-        message: crate::domain::ids::MessageKey,
-    ) -> bool {
+    pub fn is_in_flight(&self, endpoint: EndpointKey, message: MessageKey) -> bool {
         self.inner.lock().is_in_flight(endpoint, message)
     }
 }
@@ -213,6 +209,16 @@ impl Inner {
             send::deliver(&self, dispatch).await;
             self.ended.notify_waiters();
             next = self.take();
+        }
+    }
+
+    /// An attempt is on disk. A replay that was asked for meanwhile is to be
+    /// read at once, not when the clock is next looked at.
+    fn recorded(&self, endpoint: EndpointKey, message: MessageKey) {
+        let mut scheduler = self.lock();
+        scheduler.recorded(endpoint, message);
+        if scheduler.wants_attention() {
+            self.wake.notify_one();
         }
     }
 

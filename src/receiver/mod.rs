@@ -7,9 +7,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::engine::receive::{self, ANSWER_BODY, ANSWER_TYPE, INBOX_PATH, ReceiveError};
 use crate::http::body;
+use crate::http::fallback::panicked;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::store::NewReceived;
@@ -24,6 +26,7 @@ pub fn router(state: &AppState) -> Router {
         .route("/in/{token}", inbox.clone())
         .route("/in/{token}/", inbox.clone())
         .route("/in/{token}/{*rest}", inbox)
+        .layer(CatchPanicLayer::custom(panicked))
         .with_state(state.clone())
 }
 
