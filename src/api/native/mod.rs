@@ -81,9 +81,11 @@ const BASE: &str = "/api/v1";
 
 /// The native API. A slash at the end of a path is taken too.
 pub(super) fn router(state: &AppState) -> Router {
-    let mut router = Router::new()
-        .route(&format!("{BASE}/"), any(no_route))
-        .route(&format!("{BASE}/{{*rest}}"), any(no_route));
+    // What is below the base, and the base itself, is the API's to answer.
+    let mut router = Router::new();
+    for path in [BASE, &format!("{BASE}/"), &format!("{BASE}/{{*rest}}")] {
+        router = router.route(path, any(no_route));
+    }
     for (path, method) in table() {
         let path = format!("{BASE}{path}");
         router = router
