@@ -119,7 +119,7 @@ impl<'a> Flow<'a> {
     pub(crate) fn measure(&self) -> anyhow::Result<Measured> {
         eprintln!("… {}", self.name);
         let warm_up_deliveries = self.warm_up()?;
-        let store_before = self.server.store();
+        let store_before = self.server.store_measured();
         self.server.reset_peak()?;
         let cpu_before = self.server.cpu_us()?;
 
@@ -133,7 +133,7 @@ impl<'a> Flow<'a> {
         }
         let cpu_us = self.server.cpu_us()? - cpu_before;
         let peak_bytes = self.server.peak_bytes()?;
-        let store = self.server.store();
+        let store = self.server.store_measured();
         let difference =
             |after: Option<u64>, before: Option<u64>| Some(after?.saturating_sub(before?));
 

@@ -176,7 +176,16 @@ impl Server {
 
     /// The store's figures; all missing when the server does not serve them.
     pub(crate) fn store(&self) -> StoreFigures {
-        self.expect_status(&[200], "GET", "/api/v1/store", None)
+        self.figures("/api/v1/store")
+    }
+
+    /// The same with the pages in use, for which the server walks its tables.
+    pub(crate) fn store_measured(&self) -> StoreFigures {
+        self.figures("/api/v1/store?measure=pages")
+    }
+
+    fn figures(&self, path: &str) -> StoreFigures {
+        self.expect_status(&[200], "GET", path, None)
             .ok()
             .and_then(|body| serde_json::from_slice(&body).ok())
             .unwrap_or_default()

@@ -11,7 +11,7 @@ use super::tables::{
     MESSAGES, PAYLOADS, counter, message_uid, number_text, pair, part, second, triple,
 };
 use super::writer::read_due;
-use super::{Store, StoreError};
+use super::{Store, StoreError, tables};
 use crate::domain::attempt::Attempt;
 use crate::domain::delivery::{Delivery, Trigger, Verdict};
 use crate::domain::ids::{ApplicationKey, AttemptKey, EndpointKey, Key, MessageKey};
@@ -323,6 +323,12 @@ impl Store {
             })
             .collect()
         })
+    }
+
+    /// Bytes of the pages that hold rows. Walks every table, so it takes long
+    /// where there is much: not for a page that is looked at often.
+    pub fn live_bytes(&self) -> Result<u64, StoreError> {
+        self.read(|txn| Ok(tables::live_bytes(txn)?))
     }
 
     /// How big the store is.

@@ -23,6 +23,17 @@ macro_rules! tables {
         }
 
 
+        /// Bytes of the pages that hold rows, by walking every table.
+        pub(super) fn live_bytes(txn: &ReadTransaction) -> Result<u64, redb::Error> {
+            use redb::ReadableTableMetadata as _;
+            let mut bytes = 0;
+            $({
+                let stats = txn.open_table($name)?.stats()?;
+                bytes += stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes();
+            })*
+            Ok(bytes)
+        }
+
         /// Every row of every table as (table, key, value), for comparing stores.
         pub(super) fn dump(txn: &ReadTransaction) -> Result<Vec<(&'static str, Vec<u8>, Vec<u8>)>, redb::Error> {
             use redb::ReadableTable as _;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::http::answer::json;
 use crate::http::auth::Caller;
+use crate::http::paging::Params;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
@@ -23,12 +24,20 @@ struct Shape {
     content_bytes: u64,
     /// The file, free pages included.
     file_bytes: u64,
+    /// The pages that hold rows; only with `?measure=pages`, for it takes long.
+    live_bytes: Option<u64>,
 }
 
 pub(super) async fn show(
     State(state): State<AppState>,
     Caller(_): Caller,
+    params: Params,
 ) -> Result<Response, Problem> {
+    let measure = params.parsed("measure", "pages", |text| (text == "pages").then_some(()))?;
+    let live_bytes = match measure {
+        Some(()) => Some(measured(&state).await?),
+        None => None,
+    };
     let figures = state.store.figures()?;
     let shape = Shape {
         messages: figures.totals.messages,
@@ -38,6 +47,16 @@ pub(super) async fn show(
         payload_bytes: figures.totals.payload_bytes,
         content_bytes: figures.content_bytes,
         file_bytes: figures.file_bytes,
+        live_bytes,
     };
     Ok(json(StatusCode::OK, &shape))
+}
+
+/// Walks the tables on a thread where that holds up nobody.
+async fn measured(state: &AppState) -> Result<u64, Problem> {
+    let store = state.store.clone();
+    let walk = tokio::task::spawn_blocking(move || store.live_bytes());
+    walk.await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        .map_err(Problem::from)
 }
