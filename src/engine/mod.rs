@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use self::schedule::{Dispatch, Scheduler};
 use self::transport::Transport;
-use crate::domain::ids::EndpointKey;
+use crate::domain::ids::{EndpointKey, MessageKey};
 use crate::domain::time::Timestamp;
 use crate::seams::clock::SharedClock;
 use crate::seams::entropy::SharedEntropy;
@@ -158,7 +158,7 @@ impl Engine {
     pub fn is_in_flight(
         &self,
         endpoint: EndpointKey,
-        message: crate::domain::ids::MessageKey,
+        message: MessageKey,
     ) -> bool {
         self.inner.lock().is_in_flight(endpoint, message)
     }
@@ -188,6 +188,7 @@ impl Inner {
                 }
                 Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
                 Change::Reopened => {
+                    scheduler.reconsider_all();
                     self.rescan.store(true, Ordering::Release);
                     self.wake.notify_one();
                 }
@@ -238,7 +239,7 @@ impl Inner {
     /// Finds every endpoint for which something waits.
     async fn find_lanes(&self) {
         let mut after = None;
-        loop {
+        while !self.stopping.load(Ordering::Acquire) {
             match self.store.due_endpoints(after, LANES_PER_LOOK) {
                 Ok(found) => {
                     let mut scheduler = self.lock();
@@ -278,6 +279,15 @@ impl Inner {
                     scheduler.read_failed(wanted.endpoint, now.plus(CLOCK_LOOK));
                 }
             }
+        }
+    }
+
+    /// An attempt is on disk: what the disk says about its delivery counts.
+    fn recorded(&self, endpoint: EndpointKey, message: MessageKey) {
+        let mut scheduler = self.lock();
+        scheduler.recorded(endpoint, message);
+        if scheduler.wants_attention() {
+            self.wake.notify_one();
         }
     }
 
