@@ -27,7 +27,7 @@ use crate::domain::address::DestinationPolicy;
 use crate::engine::transport::HttpTransport;
 use crate::engine::{Engine, EngineSettings};
 use crate::http::server::{self, DrainReport, ServerLimits};
-use crate::http::state::{ApiLimits, AppState};
+use crate::http::state::{ApiLimits, AppState, Parts};
 use crate::seams::clock::{SharedClock, SystemClock};
 use crate::seams::entropy::{SharedEntropy, SystemEntropy};
 use crate::store::{Durability, MasterKey, Retention, Store, StoreOptions};
@@ -170,7 +170,7 @@ impl Server {
                 Some(Demo::prepare(store, &seams.entropy, &settings.data_dir, &public_url).await?)
             }
         };
-        let state = AppState {
+        let state = AppState::new(Parts {
             store: store.clone(),
             engine: engine.clone(),
             transport,
@@ -180,7 +180,7 @@ impl Server {
                 payload_bytes_max: in_memory(settings.payload_bytes_max),
             },
             public_url: public_url.as_str().into(),
-        };
+        });
         Ok(Self {
             listener,
             bound,

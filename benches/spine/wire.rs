@@ -76,10 +76,11 @@ pub(crate) fn id_number(id: &[u8]) -> u64 {
     })
 }
 
-/// The `"id"` of a JSON answer as a number; 0 when there is none.
+/// The last `"id"` of a JSON answer as a number, for the payload before it may
+/// have one of its own; 0 when there is none.
 pub(crate) fn id_in_answer(body: &[u8]) -> u64 {
     const KEY: &[u8] = b"\"id\":\"";
-    let Some(at) = body.windows(KEY.len()).position(|part| part == KEY) else {
+    let Some(at) = body.windows(KEY.len()).rposition(|part| part == KEY) else {
         return 0;
     };
     let rest = &body[at + KEY.len()..];

@@ -9,7 +9,5 @@ use crate::http::state::AppState;
 
 /// `/api/v1/...`, `/healthz`, `/readyz`.
 pub fn router(state: &AppState) -> Router {
-    Router::new()
-        .nest("/api/v1", native::router(state))
-        .merge(health::router(state))
+    native::router(state).merge(health::router(state))
 }

@@ -156,8 +156,6 @@ pub enum DisabledReason {
 
 /// How long an endpoint may only fail before it is disabled.
 pub const FAILING_FOR_MAX: Duration = Duration::from_hours(120);
-/// Failures that it takes besides, so that one message a week is no proof.
-pub const FAILURES_TO_DISABLE: u32 = 20;
 
 /// An endpoint with its state: all that delivering to it needs.
 #[derive(Clone, Debug)]

@@ -155,11 +155,7 @@ impl Engine {
 
     /// Whether the delivery of this message to this endpoint is being attempted.
     #[must_use]
-    pub fn is_in_flight(
-        &self,
-        endpoint: EndpointKey,
-        message: MessageKey,
-    ) -> bool {
+    pub fn is_in_flight(&self, endpoint: EndpointKey, message: MessageKey) -> bool {
         self.inner.lock().is_in_flight(endpoint, message)
     }
 }
@@ -214,6 +210,16 @@ impl Inner {
             send::deliver(&self, dispatch).await;
             self.ended.notify_waiters();
             next = self.take();
+        }
+    }
+
+    /// An attempt is on disk. A replay that was asked for meanwhile is to be
+    /// read at once, not when the clock is next looked at.
+    fn recorded(&self, endpoint: EndpointKey, message: MessageKey) {
+        let mut scheduler = self.lock();
+        scheduler.recorded(endpoint, message);
+        if scheduler.wants_attention() {
+            self.wake.notify_one();
         }
     }
 
@@ -279,15 +285,6 @@ impl Inner {
                     scheduler.read_failed(wanted.endpoint, now.plus(CLOCK_LOOK));
                 }
             }
-        }
-    }
-
-    /// An attempt is on disk: what the disk says about its delivery counts.
-    fn recorded(&self, endpoint: EndpointKey, message: MessageKey) {
-        let mut scheduler = self.lock();
-        scheduler.recorded(endpoint, message);
-        if scheduler.wants_attention() {
-            self.wake.notify_one();
         }
     }
 

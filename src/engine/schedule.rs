@@ -28,6 +28,8 @@ use crate::store::DueRow;
 const WINDOW: usize = 256;
 /// A lane with fewer rows in memory reads more.
 const WINDOW_LOW: usize = 64;
+/// Lanes kept although nothing waits in them, for what they have learnt.
+const IDLE_LANES_MAX: usize = 20_000;
 /// Payload bytes that all lanes keep in memory, to spare a read; beyond it
 /// only keys are kept.
 const CONTENT_BYTES_MAX: usize = 16 << 20;
@@ -373,8 +375,16 @@ impl Scheduler {
         self.enter_turns(endpoint);
     }
 
-    /// An attempt was not made after all: its row was out of date, or the
-    /// endpoint does not send now.
+    /// An attempt was not made, because the endpoint does not send now. Its
+    /// row is read again when the endpoint does.
+    pub(super) fn postponed(&mut self, endpoint: EndpointKey, message: MessageKey) {
+        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+            lane.again.insert(message);
+        }
+        self.dropped(endpoint, message);
+    }
+
+    /// An attempt was not made after all: its row was out of date.
     pub(super) fn dropped(&mut self, endpoint: EndpointKey, message: MessageKey) {
         self.leave_flight(endpoint, message);
         self.recorded(endpoint, message);
@@ -392,6 +402,7 @@ impl Scheduler {
 
     /// An attempt was recorded: what the disk says about this delivery now counts.
     pub(super) fn recorded(&mut self, endpoint: EndpointKey, message: MessageKey) {
+        let many = self.lanes.len() > IDLE_LANES_MAX;
         let Some(lane) = self.lanes.get_mut(&endpoint) else {
             return;
         };
@@ -402,11 +413,7 @@ impl Scheduler {
         }
         if lane.unread {
             self.want_rows(endpoint);
-        } else if lane.held.is_empty()
-            && lane.timer.is_none()
-            && lane.rate_next_us == 0
-            && lane.throttle == Throttle::default()
-        {
+        } else if many && lane.held.is_empty() && lane.timer.is_none() {
             self.lanes.remove(&endpoint);
         }
     }

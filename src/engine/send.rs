@@ -127,6 +127,10 @@ struct Load {
 /// Makes one attempt and hands it to record.
 pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
     let endpoint = Arc::clone(&dispatch.endpoint);
+    if !still_sends(inner, endpoint.key()) {
+        inner.lock().postponed(endpoint.key(), dispatch.message);
+        return;
+    }
     let Some(load) = load(inner, &dispatch) else {
         inner.lock().dropped(endpoint.key(), dispatch.message);
         return;
@@ -172,6 +176,12 @@ pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
             payload_bytes: load.content.1.len(),
         },
     );
+}
+
+/// Whoever paused, disabled or deleted an endpoint is answered before the
+/// scheduler is told; nothing may be sent between the two.
+fn still_sends(inner: &Inner, endpoint: EndpointKey) -> bool {
+    matches!(inner.store.live_endpoint(endpoint), Ok(Some(live)) if live.sends())
 }
 
 /// What came with the dispatch, or what the disk says; `None` when the row

@@ -1,8 +1,6 @@
 //! Authentication: an API key becomes a [`Principal`].
 
-use axum::extract::{FromRequestParts, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::{FromRequestParts, Request};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -12,20 +10,15 @@ use super::state::AppState;
 use crate::domain::api_key;
 use crate::domain::principal::Principal;
 
-/// Lets a request through whose `Authorization` is an API key: `Bearer KEY`,
-/// or the bare key.
-pub async fn require_key(
-    State(state): State<AppState>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    match principal(&state, request.headers()) {
-        Some(principal) => {
-            request.extensions_mut().insert(Caller(principal));
-            next.run(request).await
-        }
-        None => refusal().into_response(),
-    }
+/// Notes who sent `request`: its `Authorization` must be an API key, as
+/// `Bearer KEY` or bare.
+///
+/// # Errors
+/// 401 when it is none.
+pub fn admit(state: &AppState, request: &mut Request) -> Result<(), Problem> {
+    let principal = principal(state, request.headers()).ok_or_else(refusal)?;
+    request.extensions_mut().insert(Caller(principal));
+    Ok(())
 }
 
 fn principal(state: &AppState, headers: &HeaderMap) -> Option<Principal> {
@@ -53,7 +46,7 @@ fn refusal() -> Problem {
     problem.with_header(WWW_AUTHENTICATE, "Bearer")
 }
 
-/// Who sent the request: an extractor for handlers behind [`require_key`].
+/// Who sent the request: an extractor for handlers behind [`admit`].
 #[derive(Clone, Copy, Debug)]
 pub struct Caller(pub Principal);
 

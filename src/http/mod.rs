@@ -7,6 +7,7 @@ pub mod cors;
 pub mod fallback;
 pub mod json;
 pub mod paging;
+pub mod path;
 pub mod problem;
 pub mod server;
 pub mod state;

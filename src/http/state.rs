@@ -1,5 +1,6 @@
 //! What every handler can reach.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::control::Control;
@@ -11,7 +12,18 @@ use crate::store::Store;
 
 /// Shared by all handlers; cheap to clone.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts themselves.
+pub struct Parts {
     pub store: Store,
     pub engine: Engine,
     pub transport: Arc<HttpTransport>,
@@ -30,6 +42,11 @@ pub struct ApiLimits {
 }
 
 impl AppState {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
     /// The control plane over this state.
     #[must_use]
     pub fn control(&self) -> Control {

@@ -2,14 +2,17 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::engine::receive::{self, ANSWER_BODY, ANSWER_TYPE, ReceiveError};
 use crate::http::body;
+use crate::http::fallback::panicked;
+use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::store::NewReceived;
@@ -21,6 +24,7 @@ pub fn router(state: &AppState) -> Router {
         .route("/in/{token}", inbox.clone())
         .route("/in/{token}/", inbox)
         .route("/in/{token}/{*rest}", any(take_in_below))
+        .layer(CatchPanicLayer::custom(panicked))
         .with_state(state.clone())
 }
 

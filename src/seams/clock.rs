@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::time::Timestamp;
 
@@ -18,6 +18,26 @@ pub trait Clock: Send + Sync + 'static {
 
 /// A clock shared by everything in one server.
 pub type SharedClock = Arc<dyn Clock>;
+
+/// Real time since it was started, for a thread that paces itself. Nothing
+/// that a test must repeat depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Default for Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock seam")]
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Stopwatch {
+    /// How long it has been running.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
 
 /// The operating system's clock and tokio's timer.
 #[derive(Clone, Copy, Debug, Default)]

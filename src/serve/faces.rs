@@ -2,9 +2,8 @@
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::http::fallback::{no_method, no_route, panicked};
+use crate::http::fallback::{no_method, no_route};
 use crate::http::state::AppState;
 use crate::{api, receiver};
 
@@ -17,5 +16,4 @@ pub fn router(state: &AppState) -> Router {
         .method_not_allowed_fallback(no_method)
         // Every handler reads its body within a limit of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(CatchPanicLayer::custom(panicked))
 }

@@ -193,7 +193,7 @@ impl Overlay {
     /// `None`: not changed; `Some(None)`: deleted.
     #[expect(
         clippy::option_option,
-        reason = "not looked at and looked at in vain are two answers"
+        reason = "two different absences, as the text says"
     )]
     pub(super) fn application(&self, key: ApplicationKey) -> Option<Option<Arc<ApplicationEntry>>> {
         self.applications.get(&key).cloned()
@@ -210,7 +210,7 @@ impl Overlay {
     /// `None`: not changed; `Some(None)`: no longer a key.
     #[expect(
         clippy::option_option,
-        reason = "not looked at and looked at in vain are two answers"
+        reason = "two different absences, as the text says"
     )]
     pub(super) fn api_key(&self, hash: &[u8; 32]) -> Option<Option<Arc<ApiKey>>> {
         self.api_keys.get(hash).cloned()

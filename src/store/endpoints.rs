@@ -210,7 +210,7 @@ impl Operation for Create {
             timeout: None,
             rate_limit: None,
             success: SuccessRule::default(),
-            metadata: BTreeMap::default(),
+            metadata: BTreeMap::new(),
             created: batch.now,
             updated: batch.now,
             deleted: None,

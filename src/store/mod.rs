@@ -8,6 +8,7 @@ mod accept;
 mod api_keys;
 mod applications;
 mod catalog;
+mod check;
 mod cipher;
 mod codec;
 mod endpoints;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub use accept::Accepted;
 pub use catalog::{ApplicationEntry, Catalog};
+pub use check::CheckReport;
 pub use inboxes::NewReceived;
 pub use open::{Durability, MasterKey, OpenError, StoreOptions};
 pub use reads::{AttemptFilter, AttemptPage, DueRow, MessagePage, OutcomeFilter, StoreFigures};

@@ -50,7 +50,9 @@ pub enum Durability {
     /// Two-phase commits; after a crash a store of any size opens at once.
     Safe,
     /// One-phase commits. As durable, but after a crash opening reads the
-    /// whole file, seconds for each gigabyte.
+    /// whole file, seconds for each gigabyte; and where the system's cache goes
+    /// on showing what a failed sync has lost, a later loss of power can leave
+    /// a file that does not open.
     Fast,
 }
 
@@ -214,7 +216,7 @@ impl Store {
 
     /// Writes what waits. Only for a store without a writer thread. Answers
     /// whether anything waited.
-    #[must_use]
+    #[expect(clippy::must_use_candidate, reason = "most callers only want it done")]
     pub fn pump(&self) -> bool {
         writer::pump(&self.inner)
     }
@@ -438,8 +440,7 @@ impl Place {
     ) -> Result<(), OpenError> {
         let new = self.file.with_file_name(FILE_NAME_NEW);
         remove_stale(&new)?;
-        let file = private_file(&new)?;
-        let database = FileBackend::new(file)
+        let database = FileBackend::new(private_file(&new)?)
             .and_then(|backend| self.builder().create_with_backend(backend))
             .map_err(|error| OpenError::Unreadable(format!("{}: {error}", new.display())))?;
         initialise(&database)?;

@@ -301,6 +301,7 @@ impl Store {
     }
 
     /// Counters of an endpoint, minute by minute, from `from` to before `to`.
+    #[expect(clippy::missing_panics_doc, reason = "keys have their width")]
     pub fn counters(
         &self,
         endpoint: EndpointKey,

@@ -17,7 +17,7 @@ use super::{Store, StoreError};
 use crate::domain::attempt::{Attempt, NewAttempt};
 use crate::domain::delivery::{AttemptMark, Delivery, Trigger, Verdict};
 use crate::domain::endpoint::{
-    Disabled, DisabledReason, EndpointState, FAILING_FOR_MAX, FAILURES_TO_DISABLE, LiveEndpoint,
+    Disabled, DisabledReason, EndpointState, FAILING_FOR_MAX, LiveEndpoint,
 };
 use crate::domain::ids::{AttemptKey, EndpointKey, Key, MessageKey};
 use crate::domain::retry::{Attempted, after_attempt};
@@ -316,9 +316,7 @@ fn state_after(before: &EndpointState, verdict: Verdict, at: Timestamp) -> Endpo
     let failing_for: Duration = at.since(failing_since);
     let reason = match verdict {
         Verdict::Gone => Some(DisabledReason::Gone),
-        _ if failing_for >= FAILING_FOR_MAX && failures >= FAILURES_TO_DISABLE => {
-            Some(DisabledReason::Failing)
-        }
+        _ if failing_for >= FAILING_FOR_MAX => Some(DisabledReason::Failing),
         _ => None,
     };
     let disabled = before
@@ -358,7 +356,12 @@ mod tests {
                 5 * day,
                 Some(DisabledReason::Failing),
             ),
-            (failing(0, 3), Verdict::Failed, 6 * day, None),
+            (
+                failing(0, 3),
+                Verdict::Failed,
+                6 * day,
+                Some(DisabledReason::Failing),
+            ),
             (failing(0, 100), Verdict::Delivered, 6 * day, None),
         ] {
             let after = state_after(&before, verdict, Timestamp(at));

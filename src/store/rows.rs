@@ -1,6 +1,9 @@
 //! What the values of the tables hold. A struct here is frozen once released:
 //! a change of shape is a new struct with the next version, and a conversion.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -38,12 +41,14 @@ macro_rules! row {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EnvironmentV1 {
     pub name: String,
 }
 row!(EnvironmentV1, 1);
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct ApiKeyV1 {
     environment: EnvironmentKey,
     application: Option<ApplicationKey>,
@@ -82,6 +87,7 @@ impl ApiKeyV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct ApplicationV1 {
     environment: EnvironmentKey,
     name: String,
@@ -117,11 +123,12 @@ impl ApplicationV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EndpointV1 {
     environment: EnvironmentKey,
-    application: ApplicationKey,
+    pub(super) application: ApplicationKey,
     name: String,
-    uid: Option<String>,
+    pub(super) uid: Option<String>,
     description: String,
     url: String,
     enabled: bool,
@@ -138,7 +145,7 @@ pub(super) struct EndpointV1 {
     metadata: BTreeMap<String, String>,
     created: Timestamp,
     updated: Timestamp,
-    deleted: Option<Timestamp>,
+    pub(super) deleted: Option<Timestamp>,
     /// [`EndpointSecretsV1`], encrypted.
     pub(super) sealed: Vec<u8>,
 }
@@ -146,6 +153,7 @@ row!(EndpointV1, 1);
 
 /// The part of an endpoint that is encrypted: signing secrets and headers.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EndpointSecretsV1 {
     secrets: Vec<String>,
     headers: Vec<(String, String)>,
@@ -261,6 +269,7 @@ impl EndpointV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EndpointStateV1 {
     /// When, and whether it was a 410 (else: it only failed).
     disabled: Option<(Timestamp, bool)>,
@@ -302,6 +311,7 @@ impl From<EndpointStateV1> for EndpointState {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct MessageV1 {
     application: ApplicationKey,
     event_type: String,
@@ -344,6 +354,7 @@ impl MessageV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct DeliveryV1 {
     state: DeliveryState,
     attempts: Vec<AttemptMark>,
@@ -381,6 +392,7 @@ impl From<DeliveryV1> for Delivery {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct AttemptV1 {
     application: ApplicationKey,
     endpoint: EndpointKey,
@@ -461,6 +473,7 @@ impl AttemptV1 {
 
 /// The answer that an idempotency key repeats.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct AnswerV1 {
     pub status: u16,
     pub body: Vec<u8>,
@@ -469,6 +482,7 @@ pub(super) struct AnswerV1 {
 row!(AnswerV1, 1);
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct InboxV1 {
     environment: EnvironmentKey,
     token: String,
@@ -504,6 +518,7 @@ impl InboxV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct ReceivedV1 {
     at: Timestamp,
     method: String,

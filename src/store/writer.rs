@@ -27,6 +27,7 @@ use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key, KeySequence, MessageKey};
 use crate::domain::message::Message;
 use crate::domain::time::Timestamp;
+use crate::seams::clock::Stopwatch;
 use crate::seams::mutant::{self, Mutant};
 
 /// Records in one commit at most.
@@ -346,6 +347,7 @@ pub(super) fn answer_end(created: Timestamp, hash: &[u8; 32]) -> [u8; 40] {
 pub(super) struct Queue {
     state: Mutex<QueueState>,
     wake: Condvar,
+    stopwatch: Stopwatch,
 }
 
 #[derive(Default)]
@@ -353,6 +355,8 @@ struct QueueState {
     urgent: VecDeque<Box<dyn Job>>,
     urgent_bytes: usize,
     lazy: VecDeque<Box<dyn Job>>,
+    /// Since when the oldest of `lazy` waits, on a clock that never steps.
+    lazy_since: Option<Duration>,
     closed: bool,
 }
 
@@ -403,6 +407,9 @@ impl Queue {
             reply,
         }));
         let first = state.lazy.len() == 1 || state.lazy.len() == LAZY_ENOUGH;
+        state
+            .lazy_since
+            .get_or_insert_with(|| self.stopwatch.elapsed());
         drop(state);
         if first {
             self.wake.notify_one();
@@ -416,35 +423,34 @@ impl Queue {
     }
 
     /// Waits for work. `None` when closed and empty.
+    ///
+    /// Results of attempts ride along only when one of them has waited its
+    /// time, or there are enough: so what they touch is written once for many.
     fn take(&self) -> Option<Vec<Box<dyn Job>>> {
         let mut state = self.lock();
         loop {
-            if !state.urgent.is_empty() || state.lazy.len() >= LAZY_ENOUGH {
-                break;
+            let ripe = state.lazy_is_ripe(self.stopwatch.elapsed());
+            if !state.urgent.is_empty() || ripe {
+                return Some(state.drain(ripe));
             }
-            if state.lazy.is_empty() {
-                if state.closed {
-                    return None;
-                }
-                state = self
+            state = match state.lazy_since {
+                None if state.closed => return None,
+                None => self
                     .wake
                     .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let quiet = |state: &mut QueueState| {
-                state.urgent.is_empty() && state.lazy.len() < LAZY_ENOUGH && !state.closed
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(since) => {
+                    let left = (since + LAZY_LINGER).saturating_sub(self.stopwatch.elapsed());
+                    let waited = self.wake.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
             };
-            let waited = self.wake.wait_timeout_while(state, LAZY_LINGER, quiet);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            break;
         }
-        Some(state.drain())
     }
 
     /// What waits now, without waiting.
     fn take_now(&self) -> Vec<Box<dyn Job>> {
-        self.lock().drain()
+        self.lock().drain(true)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -453,7 +459,15 @@ impl Queue {
 }
 
 impl QueueState {
-    fn drain(&mut self) -> Vec<Box<dyn Job>> {
+    fn lazy_is_ripe(&self, now: Duration) -> bool {
+        let waited = |since: Duration| now.saturating_sub(since) >= LAZY_LINGER;
+        self.lazy.len() >= LAZY_ENOUGH
+            || self
+                .lazy_since
+                .is_some_and(|since| waited(since) || self.closed)
+    }
+
+    fn drain(&mut self, lazy_too: bool) -> Vec<Box<dyn Job>> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH_JOBS_MAX && bytes < BATCH_BYTES_MAX {
@@ -464,11 +478,14 @@ impl QueueState {
             batch.push(job);
         }
         self.urgent_bytes -= bytes;
-        while batch.len() < BATCH_JOBS_MAX {
+        while lazy_too && batch.len() < BATCH_JOBS_MAX {
             let Some(job) = self.lazy.pop_front() else {
                 break;
             };
             batch.push(job);
+        }
+        if self.lazy.is_empty() {
+            self.lazy_since = None;
         }
         batch
     }

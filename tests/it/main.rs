@@ -1,11 +1,22 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
+mod attempts;
 #[cfg(unix)]
 mod command_line;
+mod contract;
+#[cfg(unix)]
+mod crash_loop;
 mod deliveries;
+#[cfg(unix)]
+mod disk_full;
 mod evil_endpoints;
+mod inboxes;
+mod layers;
 mod python_verification;
 mod restarts;
 mod settings;
 mod slow_clients;
+mod store_crashes;
+mod store_files;
+mod store_model;
 mod support;

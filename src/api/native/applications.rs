@@ -1,7 +1,7 @@
 //! `/applications`
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -16,6 +16,7 @@ use crate::http::answer::{json, to_json};
 use crate::http::auth::Caller;
 use crate::http::body::{self, Fields, SETTINGS_BYTES_MAX};
 use crate::http::paging::{PAGE_MAX, Params};
+use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 

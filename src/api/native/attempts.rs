@@ -1,6 +1,6 @@
 //! Attempts, by endpoint and by message.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::http::answer::json;
 use crate::http::auth::Caller;
 use crate::http::paging::Params;
+use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::store::{AttemptFilter, AttemptPage, OutcomeFilter};

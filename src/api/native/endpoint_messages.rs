@@ -1,7 +1,7 @@
 //! `/applications/{app}/messages/{msg}/endpoint-messages`: the deliveries of a
 //! message, each with its endpoint.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::domain::message::StoredMessage;
 use crate::domain::time::Timestamp;
 use crate::http::answer::json;
 use crate::http::auth::Caller;
+use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 

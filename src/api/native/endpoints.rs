@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -27,6 +27,7 @@ use crate::http::answer::{json, raw_json, to_json};
 use crate::http::auth::Caller;
 use crate::http::body::{self, Fields, SETTINGS_BYTES_MAX};
 use crate::http::paging::Params;
+use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 

@@ -1,7 +1,7 @@
 //! `/inboxes`: URLs that take anything and show it.
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,7 @@ use crate::http::answer::{json, to_json};
 use crate::http::auth::Caller;
 use crate::http::body::{self, Fields, SETTINGS_BYTES_MAX};
 use crate::http::paging::Params;
+use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 

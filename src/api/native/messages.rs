@@ -1,7 +1,7 @@
 //! `/applications/{app}/messages`
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::LINK;
@@ -20,6 +20,7 @@ use crate::http::answer::{json, to_json};
 use crate::http::auth::Caller;
 use crate::http::body::{self, Fields};
 use crate::http::paging::Params;
+use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::store::Accepted;

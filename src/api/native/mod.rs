@@ -16,21 +16,23 @@ mod store;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodFilter, MethodRouter, any, on};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::message::UID_CHARS_MAX;
 use crate::domain::principal::Principal;
 use crate::http::answer::raw_json;
-use crate::http::auth::require_key;
 use crate::http::body::Fields;
-use crate::http::cors::open_to_browsers;
-use crate::http::fallback::{no_method, no_route};
+use crate::http::fallback::{no_method, no_route, panicked};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
+use crate::http::{auth, cors};
 use crate::store::{ApplicationEntry, Idempotent, StoreError, StoredAnswer, Written};
 
 /// Every route of the native API: method, path, handler. The router is made
@@ -74,23 +76,35 @@ routes! {
     GET "/store" => store::show;
 }
 
-/// The routes below `/api/v1`. A slash at the end is taken too.
+/// Where the native API is.
+const BASE: &str = "/api/v1";
+
+/// The native API. A slash at the end of a path is taken too.
 pub(super) fn router(state: &AppState) -> Router {
-    let mut router = Router::new();
+    let mut router = Router::new().route(&format!("{BASE}/{{*rest}}"), any(no_route));
     for (path, method) in table() {
+        let path = format!("{BASE}{path}");
         router = router
-            .route(path, method.clone())
+            .route(&path, method.clone())
             .route(&format!("{path}/"), method);
     }
     router
-        .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(axum::middleware::from_fn_with_state(
-            state.clone(),
-            require_key,
-        ))
-        .layer(axum::middleware::from_fn(open_to_browsers))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(state.clone(), gate))
         .with_state(state.clone())
+}
+
+/// What every request to the API goes through.
+async fn gate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    if let Some(preflight) = cors::preflight(&request) {
+        return preflight;
+    }
+    let response = match auth::admit(&state, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    cors::open(response)
 }
 
 /// 404 with an empty body: how GET says that one thing is not there.

@@ -1,6 +1,6 @@
 //! `/applications/{app}/messages/{msg}/endpoints/{ep}/replays`
 
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -11,6 +11,7 @@ use crate::domain::delivery::Delivery;
 use crate::domain::time::Timestamp;
 use crate::http::answer::to_json;
 use crate::http::auth::Caller;
+use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 

@@ -35,7 +35,7 @@ use hookpost::engine::transport::{
 };
 use hookpost::engine::{Engine, EngineSettings};
 use hookpost::http::server::{ServerLimits, serve};
-use hookpost::http::state::{ApiLimits, AppState};
+use hookpost::http::state::{ApiLimits, AppState, Parts};
 use hookpost::seams::clock::{Clock, SharedClock};
 use hookpost::seams::entropy::{Entropy, SharedEntropy};
 use hookpost::store::{Durability, MasterKey, Retention, Store, StoreOptions};
@@ -58,7 +58,10 @@ pub(crate) const KEY: &str = "key-of-the-tests-0123456789abcdef";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at what must happen.
 const LOOK: Duration = Duration::from_millis(2);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Turns that every task gets when time has passed, before the test goes on:
+/// enough for the scheduler to have begun what is due.
+const TURNS: usize = 16;
+const DAY: Duration = Duration::from_hours(24);
 
 /// The clock seam, moved by hand. Clones are the same clock.
 #[derive(Clone, Default)]
@@ -147,7 +150,7 @@ struct TestEntropy {
 }
 
 impl Entropy for TestEntropy {
-    /// SplitMix64.
+    /// The generator `SplitMix64`.
     fn fill(&self, bytes: &mut [u8]) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for chunk in bytes.chunks_mut(8) {
@@ -295,7 +298,7 @@ impl TestApp {
             Arc::clone(&entropy),
             settings,
         );
-        let router = hookpost::serve::faces::router(&AppState {
+        let router = hookpost::serve::faces::router(&AppState::new(Parts {
             store: store.clone(),
             engine: engine.clone(),
             transport,
@@ -305,7 +308,7 @@ impl TestApp {
                 payload_bytes_max: options.payload_bytes_max,
             },
             public_url: public_url.as_str().into(),
-        });
+        }));
         let retention = Retention {
             payloads: 90 * DAY,
             attempts: 90 * DAY,
@@ -344,7 +347,9 @@ impl TestApp {
     /// Lets time pass, and the tasks that waited for it take their turn.
     pub(crate) async fn advance(&self, wait: Duration) {
         self.clock.advance(wait);
-        tokio::task::yield_now().await;
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Lets time pass until `due`, if it is later than now.
@@ -358,7 +363,12 @@ impl TestApp {
 
     /// What `look` finds, looked for again and again. `what` says in the
     /// failure what did not happen.
-    pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+        let found = self.find(look).await;
+        found.unwrap_or_else(|| panic!("did not happen within {PATIENCE:?}: {what}"))
+    }
+
+    async fn find<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
         let looking = async {
             loop {
                 if let Some(found) = look().await {
@@ -368,10 +378,7 @@ impl TestApp {
                 let _ = timeout(LOOK, std::future::pending::<()>()).await;
             }
         };
-        match timeout(PATIENCE, looking).await {
-            Ok(found) => found,
-            Err(_) => panic!("did not happen within {PATIENCE:?}: {what}"),
-        }
+        timeout(PATIENCE, looking).await.ok()
     }
 
     /// Waits until no attempt is being made or waits to be recorded.
@@ -458,14 +465,16 @@ impl TestApp {
         status: &str,
         attempts: usize,
     ) -> Value {
-        let what = format!("{message} is {status} after {attempts} attempts");
-        self.until(&what, async || {
+        let mut last = Value::Null;
+        let looking = self.find(async || {
             let rows = self.endpoint_messages(application, message).await;
             assert_eq!(rows.len(), 1, "one endpoint");
-            let row = rows.into_iter().next()?;
-            (row["status"] == status && row["attemptCount"] == attempts).then_some(row)
-        })
-        .await
+            last = rows.into_iter().next()?;
+            let stands = last["status"] == status && last["attemptCount"] == attempts;
+            stands.then(|| last.clone())
+        });
+        let found = looking.await;
+        found.unwrap_or_else(|| panic!("not {status} after {attempts} attempts: {last:#}"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests over a plain socket, one connection each, read to the end.
+//! Requests over a plain socket: one connection each, or one for many.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -51,11 +51,9 @@ pub(crate) fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<Response> {
-    let mut stream = TcpStream::connect_timeout(&server, CONNECT_TIME)?;
-    stream.set_read_timeout(Some(SILENCE_MAX))?;
-    stream.set_write_timeout(Some(SILENCE_MAX))?;
-    let mut bytes = head(server, method, path, headers, body.len()).into_bytes();
-    bytes.extend_from_slice(body);
+    let mut stream = connect(server)?;
+    let headers = [headers, &[("connection", "close")]].concat();
+    let bytes = message(server, method, path, &headers, body);
     // A server may answer and close before it has read everything.
     let written = stream.write_all(&bytes);
     let mut answer = Vec::new();
@@ -69,6 +67,64 @@ pub(crate) fn request(
     }
 }
 
+/// A connection that is kept for one request after the other.
+pub(crate) struct Connection {
+    server: SocketAddr,
+    stream: TcpStream,
+}
+
+impl Connection {
+    pub(crate) fn open(server: SocketAddr) -> io::Result<Self> {
+        let stream = connect(server)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { server, stream })
+    }
+
+    /// Sends a request and reads its response, which has to say how long it is.
+    ///
+    /// After an error the connection is of no use.
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Response> {
+        let bytes = message(self.server, method, path, headers, body);
+        self.stream.write_all(&bytes)?;
+        let mut answer = Vec::new();
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            match self.stream.read(&mut chunk)? {
+                0 => return Err(incomplete(&answer)),
+                length => answer.extend_from_slice(&chunk[..length]),
+            }
+            if let Some(response) = parse(&answer) {
+                return Ok(response);
+            }
+        }
+    }
+}
+
+fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&server, CONNECT_TIME)?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    stream.set_write_timeout(Some(SILENCE_MAX))?;
+    Ok(stream)
+}
+
+fn message(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut bytes = head(server, method, path, headers, body.len()).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
 fn head(
     server: SocketAddr,
     method: &str,
@@ -80,7 +136,7 @@ fn head(
     for (name, value) in headers {
         head.extend([name, ": ", value, "\r\n"]);
     }
-    head + &format!("content-length: {body_bytes}\r\nconnection: close\r\n\r\n")
+    head + &format!("content-length: {body_bytes}\r\n\r\n")
 }
 
 fn incomplete(answer: &[u8]) -> io::Error {

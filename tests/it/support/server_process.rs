@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -33,6 +34,8 @@ pub(crate) struct ServerProcess {
     running: Option<Running>,
     address: SocketAddr,
     flags: Vec<String>,
+    /// Largest file that the server may write, in bytes.
+    file_bytes_max: Option<u64>,
     output: Output,
     folder: TempDir,
 }
@@ -59,10 +62,28 @@ impl ServerProcess {
     }
 
     fn stopped(flags: &[&str]) -> Self {
+        Self::stopped_at(free_address(Ipv4Addr::LOCALHOST), flags)
+    }
+
+    /// A server that was never started, for one that is started many times.
+    ///
+    /// Where the system allows, it has an address from which no connection is
+    /// made, so that none can take its port while it is down.
+    pub(crate) fn never_started(flags: &[&str]) -> Self {
+        let host = if cfg!(target_os = "linux") {
+            Ipv4Addr::new(127, 0, 0, 2)
+        } else {
+            Ipv4Addr::LOCALHOST
+        };
+        Self::stopped_at(free_address(host), flags)
+    }
+
+    fn stopped_at(address: SocketAddr, flags: &[&str]) -> Self {
         Self {
             running: None,
-            address: free_address(),
+            address,
             flags: flags.iter().map(ToString::to_string).collect(),
+            file_bytes_max: None,
             output: Output::default(),
             folder: TempDir::new().expect("there is room for a folder"),
         }
@@ -75,6 +96,29 @@ impl ServerProcess {
         if let Err(why) = self.run() {
             panic!("{why}");
         }
+    }
+
+    /// From the next start on, writing to a file beyond this fails, as on a
+    /// full disk. `None` takes the limit away.
+    #[cfg(unix)]
+    pub(crate) fn limit_files(&mut self, bytes_max: Option<u64>) {
+        self.file_bytes_max = bytes_max;
+    }
+
+    /// Starts the server and kills it after `time`, ready or not. Answers with
+    /// its status if it had ended by itself.
+    pub(crate) fn run_for(&mut self, time: Duration) -> Option<ExitStatus> {
+        self.spawn();
+        thread::sleep(time);
+        let ended = self.running.as_mut().and_then(Running::ended);
+        self.kill9();
+        ended
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        let running = self.running.as_ref().expect("the server runs");
+        running.0.id()
     }
 
     /// Ends the server as a crash does. Nothing happens if it does not run.
@@ -93,6 +137,10 @@ impl ServerProcess {
     /// Scheme, host and port, without a slash at the end.
     pub(crate) fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// A key of the default environment.
@@ -130,18 +178,27 @@ impl ServerProcess {
     }
 
     fn run(&mut self) -> Result<(), NotReady> {
-        let running = self.running.insert(Running::spawn(
-            self.folder.path(),
-            self.address,
-            &self.flags,
-            &self.output,
-        ));
         let address = self.address;
+        let running = self.spawn();
         let look = || match running.ended() {
             Some(status) => Some(Err(NotReady::Ended(status))),
             None => is_ready(address).then_some(Ok(())),
         };
         wait_for(PATIENCE, look).unwrap_or(Err(NotReady::InTime))
+    }
+
+    fn spawn(&mut self) -> &mut Running {
+        let program = match self.file_bytes_max {
+            None => Command::new(executable()),
+            Some(bytes_max) => limited(bytes_max),
+        };
+        self.running.insert(Running::spawn(
+            program,
+            self.folder.path(),
+            self.address,
+            &self.flags,
+            &self.output,
+        ))
     }
 
     fn port_is_taken(&self) -> bool {
@@ -167,10 +224,22 @@ enum NotReady {
     InTime,
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+fn free_address(host: Ipv4Addr) -> SocketAddr {
+    TcpListener::bind((host, 0))
         .and_then(|listener| listener.local_addr())
         .expect("loopback has a free port")
+}
+
+/// The executable under a limit of the system. Only its soft half is set, so
+/// that it can be lifted; the signal that would end the process is ignored, and
+/// what remains is an error from the write.
+fn limited(file_bytes_max: u64) -> Command {
+    const BLOCK_BYTES: u64 = 512;
+    let blocks = file_bytes_max / BLOCK_BYTES;
+    let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(executable());
+    command
 }
 
 fn data_dir(folder: &Path) -> PathBuf {
@@ -186,8 +255,13 @@ fn is_ready(address: SocketAddr) -> bool {
 struct Running(Child);
 
 impl Running {
-    fn spawn(folder: &Path, address: SocketAddr, flags: &[String], output: &Output) -> Self {
-        let mut command = Command::new(executable());
+    fn spawn(
+        mut command: Command,
+        folder: &Path,
+        address: SocketAddr,
+        flags: &[String],
+        output: &Output,
+    ) -> Self {
         command
             .arg("serve")
             .args(["--listen", &address.to_string()])

@@ -154,6 +154,11 @@ impl Sink {
         self.shared.seen.borrow().clone()
     }
 
+    /// Forgets all requests so far.
+    pub(crate) fn clear(&self) {
+        self.shared.seen.send_modify(Vec::clear);
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.shared.seen.borrow().len()
     }

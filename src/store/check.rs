@@ -1,0 +1,752 @@
+//! Whether the tables agree with each other.
+//!
+//! Every commit leaves them in agreement, whatever was interrupted: a problem
+//! found here is a mistake of ours, or damage to the file. Reads every row, by
+//! look-ups instead of from memory, so that a store of any size can be checked;
+//! the snapshot it holds meanwhile makes the file of a busy store grow.
+
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
+
+use super::catalog::endpoint_uid;
+use super::cipher::Cipher;
+use super::codec::decode;
+use super::open::{META_LAST_KEY, META_TOTALS};
+use super::rows::{
+    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, CounterV1, DeliveryV1, EndpointSecretsV1,
+    EndpointStateV1, EndpointV1, InboxV1, MessageV1, ReceivedV1, TotalsV1,
+};
+use super::tables::{
+    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS,
+    ATTEMPTS, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS,
+    ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
+    INBOXES, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, TOMBSTONES, message_uid,
+    number_text, pair, part, triple,
+};
+use super::writer::{answer_end, read_due};
+use super::{Store, StoreError};
+use crate::domain::api_key::ApiKey;
+use crate::domain::application::Application;
+use crate::domain::attempt::Attempt;
+use crate::domain::delivery::{ATTEMPTS_LISTED_MAX, Delivery};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::ids::{ApplicationKey, AttemptKey, EndpointKey, InboxKey, Key, MessageKey};
+use crate::domain::message::Message;
+
+/// Problems that a report lists; more are only counted.
+const PROBLEMS_LISTED_MAX: usize = 100;
+
+/// What [`Store::check`] counted and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    pub applications: u64,
+    /// Deleted ones that old deliveries still show included.
+    pub endpoints: u64,
+    pub messages: u64,
+    pub payload_bytes: u64,
+    pub deliveries: u64,
+    /// Deliveries among them that wait for an attempt.
+    pub waiting: u64,
+    pub attempts: u64,
+    /// Answers kept for idempotency keys.
+    pub answers: u64,
+    pub inboxes: u64,
+    pub received: u64,
+    /// What does not agree, in words; no more than a hundred.
+    pub problems: Vec<String>,
+    /// All problems, those that are not listed included.
+    pub problem_count: u64,
+}
+
+impl CheckReport {
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problem_count == 0
+    }
+}
+
+impl Store {
+    /// Reads every row and compares what the tables say about each other.
+    ///
+    /// # Errors
+    /// When the store is not available or the file cannot be read. What can be
+    /// read and is wrong is in the report.
+    pub fn check(&self) -> Result<CheckReport, StoreError> {
+        self.read(|txn| {
+            let tables = Opened::open(txn)?;
+            let mut check = Check {
+                tables: &tables,
+                ids: self.ids(),
+                cipher: &self.inner.cipher,
+                report: CheckReport::default(),
+                greatest_key: 0,
+            };
+            check.applications()?;
+            check.endpoints()?;
+            check.messages()?;
+            check.deliveries()?;
+            check.attempts()?;
+            check.answers()?;
+            check.inboxes()?;
+            check.rest()?;
+            check.totals()?;
+            Ok(check.report)
+        })
+    }
+}
+
+type Rows8 = ReadOnlyTable<&'static [u8; 8], &'static [u8]>;
+type Rows16 = ReadOnlyTable<&'static [u8; 16], &'static [u8]>;
+type Uids = ReadOnlyTable<&'static [u8], &'static [u8; 8]>;
+
+struct Opened {
+    meta: ReadOnlyTable<&'static str, &'static [u8]>,
+    environments: Rows8,
+    api_keys: Rows8,
+    applications: Rows8,
+    environment_applications: Rows16,
+    application_uids: Uids,
+    endpoints: Rows8,
+    application_endpoints: Rows16,
+    endpoint_uids: Uids,
+    endpoint_states: Rows8,
+    messages: Rows8,
+    payloads: Rows8,
+    application_messages: Rows16,
+    message_uids: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    deliveries: Rows16,
+    due: ReadOnlyTable<&'static [u8; 24], &'static [u8]>,
+    attempts: Rows8,
+    endpoint_attempts: Rows16,
+    idempotency: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    idempotency_ends: ReadOnlyTable<&'static [u8; 40], &'static [u8]>,
+    inboxes: Rows8,
+    inbox_tokens: Uids,
+    received: Rows16,
+    counters: ReadOnlyTable<&'static [u8; 12], &'static [u8]>,
+    tombstones: Rows8,
+}
+
+impl Opened {
+    fn open(txn: &ReadTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
+            meta: txn.open_table(META)?,
+            environments: txn.open_table(ENVIRONMENTS)?,
+            api_keys: txn.open_table(API_KEYS)?,
+            applications: txn.open_table(APPLICATIONS)?,
+            environment_applications: txn.open_table(ENVIRONMENT_APPLICATIONS)?,
+            application_uids: txn.open_table(APPLICATION_UIDS)?,
+            endpoints: txn.open_table(ENDPOINTS)?,
+            application_endpoints: txn.open_table(APPLICATION_ENDPOINTS)?,
+            endpoint_uids: txn.open_table(ENDPOINT_UIDS)?,
+            endpoint_states: txn.open_table(ENDPOINT_STATES)?,
+            messages: txn.open_table(MESSAGES)?,
+            payloads: txn.open_table(PAYLOADS)?,
+            application_messages: txn.open_table(APPLICATION_MESSAGES)?,
+            message_uids: txn.open_table(MESSAGE_UIDS)?,
+            deliveries: txn.open_table(DELIVERIES)?,
+            due: txn.open_table(DUE)?,
+            attempts: txn.open_table(ATTEMPTS)?,
+            endpoint_attempts: txn.open_table(ENDPOINT_ATTEMPTS)?,
+            idempotency: txn.open_table(IDEMPOTENCY)?,
+            idempotency_ends: txn.open_table(IDEMPOTENCY_ENDS)?,
+            inboxes: txn.open_table(INBOXES)?,
+            inbox_tokens: txn.open_table(INBOX_TOKENS)?,
+            received: txn.open_table(RECEIVED)?,
+            counters: txn.open_table(COUNTERS)?,
+            tombstones: txn.open_table(TOMBSTONES)?,
+        })
+    }
+}
+
+struct Check<'a> {
+    tables: &'a Opened,
+    ids: &'a crate::domain::ids::Ids,
+    cipher: &'a Cipher,
+    report: CheckReport,
+    greatest_key: u64,
+}
+
+fn number(key: [u8; 8]) -> u64 {
+    u64::from_be_bytes(key)
+}
+
+impl Check<'_> {
+    fn problem(&mut self, words: String) {
+        self.report.problem_count += 1;
+        if self.report.problems.len() < PROBLEMS_LISTED_MAX {
+            self.report.problems.push(words);
+        }
+    }
+
+    /// A problem, unless `holds`.
+    fn expect(&mut self, holds: bool, words: impl FnOnce(&Self) -> String) {
+        if !holds {
+            let words = words(self);
+            self.problem(words);
+        }
+    }
+
+    fn saw(&mut self, key: u64) {
+        self.greatest_key = self.greatest_key.max(key);
+    }
+
+    fn text<K: Key>(&self, key: u64) -> String {
+        self.ids.text(K::from_u64(key))
+    }
+
+    /// A row that decodes; else a problem and `None`.
+    fn readable<T>(&mut self, row: Result<T, StoreError>, what: &str) -> Option<T> {
+        match row {
+            Ok(row) => Some(row),
+            Err(error) => {
+                self.problem(format!("{what} cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    fn application(&self, key: u64) -> Result<Option<Application>, StoreError> {
+        let row = self.tables.applications.get(&key.to_be_bytes())?;
+        let row = row.and_then(|row| decode::<ApplicationV1>(row.value()).ok());
+        Ok(row.map(|row| row.into_domain(ApplicationKey::from_u64(key))))
+    }
+
+    fn message(&self, key: u64) -> Result<Option<Message>, StoreError> {
+        let row = self.tables.messages.get(&key.to_be_bytes())?;
+        let row = row.and_then(|row| decode::<MessageV1>(row.value()).ok());
+        Ok(row.map(|row| row.into_domain(MessageKey::from_u64(key))))
+    }
+
+    /// The row alone: opening the sealed part of each would take most of the time.
+    fn endpoint(&self, key: u64) -> Result<Option<EndpointV1>, StoreError> {
+        let row = self.tables.endpoints.get(&key.to_be_bytes())?;
+        Ok(row.and_then(|row| decode(row.value()).ok()))
+    }
+
+    fn open_endpoint(&self, key: u64, bytes: &[u8]) -> Result<Endpoint, StoreError> {
+        let row: EndpointV1 = decode(bytes)?;
+        let sealed = self
+            .cipher
+            .open("endpoints", &key.to_be_bytes(), &row.sealed)?;
+        row.into_domain(
+            EndpointKey::from_u64(key),
+            decode::<EndpointSecretsV1>(&sealed)?,
+        )
+    }
+
+    fn is_swept(&self, key: u64) -> Result<bool, StoreError> {
+        Ok(self.tables.tombstones.get(&key.to_be_bytes())?.is_some())
+    }
+
+    /// Whether an application is there, or what is left of it is being swept.
+    fn is_known(&self, application: u64) -> Result<bool, StoreError> {
+        let there = self
+            .tables
+            .applications
+            .get(&application.to_be_bytes())?
+            .is_some();
+        Ok(there || self.is_swept(application)?)
+    }
+
+    fn applications(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.applications.iter()? {
+            let (key, value) = row?;
+            let key = number(*key.value());
+            self.report.applications += 1;
+            self.saw(key);
+            let id = self.text::<ApplicationKey>(key);
+            let Some(row) = self.readable(
+                decode::<ApplicationV1>(value.value()),
+                &format!("application {id}"),
+            ) else {
+                continue;
+            };
+            let application = row.into_domain(ApplicationKey::from_u64(key));
+            let environment = application.environment.as_u64();
+            let listed = self
+                .tables
+                .environment_applications
+                .get(&pair(environment, key))?
+                .is_some();
+            self.expect(listed, |_| {
+                format!("application {id} is not listed in its environment")
+            });
+            let known = self
+                .tables
+                .environments
+                .get(&environment.to_be_bytes())?
+                .is_some();
+            self.expect(known, |_| {
+                format!("application {id} is of an unknown environment")
+            });
+            if let Some(uid) = &application.uid {
+                let holder = self
+                    .tables
+                    .application_uids
+                    .get(number_text(environment, uid).as_slice())?
+                    .map(|row| number(*row.value()));
+                self.expect(holder == Some(key), |_| {
+                    format!("application {id} is not found by its uid")
+                });
+            }
+            let swept = self.is_swept(key)?;
+            self.expect(!swept, |_| format!("application {id} is there and deleted"));
+        }
+        for row in self.tables.environment_applications.iter()? {
+            let (key, _) = row?;
+            let (environment, key) = (part(key.value(), 0), part(key.value(), 1));
+            let application = self.application(key)?;
+            let agrees = application.is_some_and(|found| found.environment.as_u64() == environment);
+            self.expect(agrees, |check| {
+                let id = check.text::<ApplicationKey>(key);
+                format!("an environment lists application {id}, which is not there")
+            });
+        }
+        for row in self.tables.application_uids.iter()? {
+            let (uid, holder) = row?;
+            let holder = number(*holder.value());
+            let application = self.application(holder)?;
+            let agrees = application.is_some_and(|found| {
+                found
+                    .uid
+                    .is_some_and(|own| number_text(found.environment.as_u64(), &own) == uid.value())
+            });
+            self.expect(agrees, |check| {
+                let id = check.text::<ApplicationKey>(holder);
+                format!("a uid leads to application {id}, which does not have it")
+            });
+        }
+        Ok(())
+    }
+
+    fn endpoints(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.endpoints.iter()? {
+            let (key, value) = row?;
+            let key = number(*key.value());
+            self.report.endpoints += 1;
+            self.saw(key);
+            let id = self.text::<EndpointKey>(key);
+            let opened = self.open_endpoint(key, value.value());
+            let Some(endpoint) = self.readable(opened, &format!("endpoint {id}")) else {
+                continue;
+            };
+            self.one_endpoint(&id, &endpoint)?;
+        }
+        for row in self.tables.application_endpoints.iter()? {
+            let (key, _) = row?;
+            let (application, key) = (part(key.value(), 0), part(key.value(), 1));
+            let endpoint = self.endpoint(key)?;
+            let agrees = endpoint.is_some_and(|found| found.application.as_u64() == application);
+            self.expect(agrees, |check| {
+                let id = check.text::<EndpointKey>(key);
+                format!("an application lists endpoint {id}, which is not there")
+            });
+        }
+        for row in self.tables.endpoint_uids.iter()? {
+            let (uid, holder) = row?;
+            let holder = number(*holder.value());
+            // These go last when an application is swept.
+            if self.is_swept(part(uid.value(), 0))? {
+                continue;
+            }
+            let endpoint = self.endpoint(holder)?;
+            let agrees = endpoint.is_some_and(|found| {
+                found.deleted.is_none()
+                    && found
+                        .uid
+                        .is_some_and(|own| endpoint_uid(found.application, &own) == uid.value())
+            });
+            self.expect(agrees, |check| {
+                let id = check.text::<EndpointKey>(holder);
+                format!("a uid leads to endpoint {id}, which does not have it")
+            });
+        }
+        for row in self.tables.endpoint_states.iter()? {
+            let (key, value) = row?;
+            let key = number(*key.value());
+            let id = self.text::<EndpointKey>(key);
+            self.readable(
+                decode::<EndpointStateV1>(value.value()),
+                &format!("the state of endpoint {id}"),
+            );
+            let there = self.tables.endpoints.get(&key.to_be_bytes())?.is_some();
+            self.expect(there, |_| {
+                format!("there is a state of endpoint {id}, which is not there")
+            });
+        }
+        Ok(())
+    }
+
+    fn one_endpoint(&mut self, id: &str, endpoint: &Endpoint) -> Result<(), StoreError> {
+        let (application, key) = (endpoint.application.as_u64(), endpoint.key.as_u64());
+        let known = self.is_known(application)?;
+        self.expect(known, |_| {
+            format!("endpoint {id} is of an application that is not there")
+        });
+        let listed = self
+            .tables
+            .application_endpoints
+            .get(&pair(application, key))?
+            .map(|row| row.value().is_empty());
+        self.expect(listed == Some(endpoint.deleted.is_none()), |_| {
+            format!("endpoint {id} is not listed in its application as it is")
+        });
+        if endpoint.deleted.is_some() {
+            let bare = endpoint.secrets.is_empty() && endpoint.headers.is_empty();
+            self.expect(bare, |_| {
+                format!("endpoint {id} is deleted and keeps its secrets")
+            });
+        } else if let Some(uid) = &endpoint.uid {
+            let holder = self
+                .tables
+                .endpoint_uids
+                .get(endpoint_uid(endpoint.application, uid).as_slice())?
+                .map(|row| number(*row.value()));
+            self.expect(holder == Some(key), |_| {
+                format!("endpoint {id} is not found by its uid")
+            });
+        }
+        Ok(())
+    }
+
+    fn messages(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.messages.iter()? {
+            let (key, value) = row?;
+            let key = number(*key.value());
+            self.report.messages += 1;
+            self.saw(key);
+            let id = self.text::<MessageKey>(key);
+            let Some(row) =
+                self.readable(decode::<MessageV1>(value.value()), &format!("message {id}"))
+            else {
+                continue;
+            };
+            let message = row.into_domain(MessageKey::from_u64(key));
+            let application = message.application.as_u64();
+            let known = self.is_known(application)?;
+            self.expect(known, |_| {
+                format!("message {id} is of an application that is not there")
+            });
+            let listed = self
+                .tables
+                .application_messages
+                .get(&pair(application, key))?
+                .is_some();
+            self.expect(listed, |_| {
+                format!("message {id} is not listed in its application")
+            });
+            if let Some(uid) = &message.uid {
+                let found = self
+                    .tables
+                    .message_uids
+                    .get(message_uid(application, uid, key).as_slice())?
+                    .is_some();
+                self.expect(found, |_| format!("message {id} is not found by its uid"));
+            }
+        }
+        for row in self.tables.payloads.iter()? {
+            let (key, value) = row?;
+            self.report.payload_bytes += value.value().len() as u64;
+            let there = self.tables.messages.get(key.value())?.is_some();
+            let key = number(*key.value());
+            self.expect(there, |check| {
+                let id = check.text::<MessageKey>(key);
+                format!("there is a payload of message {id}, which is not there")
+            });
+        }
+        for row in self.tables.application_messages.iter()? {
+            let (key, _) = row?;
+            let (application, key) = (part(key.value(), 0), part(key.value(), 1));
+            let message = self.message(key)?;
+            let agrees = message.is_some_and(|found| found.application.as_u64() == application);
+            self.expect(agrees, |check| {
+                let id = check.text::<MessageKey>(key);
+                format!("an application lists message {id}, which is not there")
+            });
+        }
+        for row in self.tables.message_uids.iter()? {
+            let (uid, _) = row?;
+            let uid = uid.value();
+            let key = uid.last_chunk().map_or(0, |key| number(*key));
+            let message = self.message(key)?;
+            let agrees = message.is_some_and(|found| {
+                found
+                    .uid
+                    .is_some_and(|own| message_uid(found.application.as_u64(), &own, key) == uid)
+            });
+            self.expect(agrees, |check| {
+                let id = check.text::<MessageKey>(key);
+                format!("a uid leads to message {id}, which does not have it")
+            });
+        }
+        Ok(())
+    }
+
+    fn deliveries(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.deliveries.iter()? {
+            let (key, value) = row?;
+            let (message, endpoint) = (part(key.value(), 0), part(key.value(), 1));
+            self.report.deliveries += 1;
+            let id = self.delivery_text(message, endpoint);
+            let Some(row) = self.readable(
+                decode::<DeliveryV1>(value.value()),
+                &format!("delivery {id}"),
+            ) else {
+                continue;
+            };
+            self.one_delivery(&id, message, endpoint, &row.into())?;
+        }
+        for row in self.tables.due.iter()? {
+            let (key, value) = row?;
+            let (endpoint, due, message, trigger) = read_due(key.value(), value.value());
+            let row = self
+                .tables
+                .deliveries
+                .get(&pair(message.as_u64(), endpoint.as_u64()))?;
+            let delivery = row.and_then(|row| decode::<DeliveryV1>(row.value()).ok());
+            let agrees =
+                delivery.is_some_and(|row| Delivery::from(row).waiting() == Some((due, trigger)));
+            self.expect(agrees, |check| {
+                let id = check.delivery_text(message.as_u64(), endpoint.as_u64());
+                format!("delivery {id} is due at {due}, but does not wait for that")
+            });
+        }
+        Ok(())
+    }
+
+    fn delivery_text(&self, message: u64, endpoint: u64) -> String {
+        format!(
+            "of {} to {}",
+            self.text::<MessageKey>(message),
+            self.text::<EndpointKey>(endpoint)
+        )
+    }
+
+    fn one_delivery(
+        &mut self,
+        id: &str,
+        message: u64,
+        endpoint: u64,
+        delivery: &Delivery,
+    ) -> Result<(), StoreError> {
+        let found = self.message(message)?;
+        self.expect(found.is_some(), |_| {
+            format!("delivery {id} is of a message that is not there")
+        });
+        if let Some(found) = found {
+            let owner = self.endpoint(endpoint)?.map(|found| found.application);
+            let swept = owner.is_none() && self.is_swept(found.application.as_u64())?;
+            self.expect(owner == Some(found.application) || swept, |_| {
+                format!("delivery {id} is to an endpoint that is not the application's")
+            });
+        }
+        let counted = usize::try_from(delivery.attempt_count).unwrap_or(usize::MAX);
+        let attempts_fit = delivery.attempts.len() == counted.min(ATTEMPTS_LISTED_MAX)
+            && delivery.attempts.is_sorted_by_key(|mark| mark.key);
+        self.expect(attempts_fit, |_| {
+            format!("delivery {id} lists attempts that it did not count")
+        });
+        let Some((due, trigger)) = delivery.waiting() else {
+            return Ok(());
+        };
+        self.report.waiting += 1;
+        let row = self.tables.due.get(&triple(endpoint, due.0, message))?;
+        let agrees = row.is_some_and(|row| {
+            let key = triple(endpoint, due.0, message);
+            read_due(&key, row.value()).3 == trigger
+        });
+        self.expect(agrees, |_| {
+            format!("delivery {id} waits until {due}, but is not due then")
+        });
+        Ok(())
+    }
+
+    fn attempts(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.attempts.iter()? {
+            let (key, value) = row?;
+            let key = number(*key.value());
+            self.report.attempts += 1;
+            self.saw(key);
+            let id = self.text::<AttemptKey>(key);
+            let Some(row) =
+                self.readable(decode::<AttemptV1>(value.value()), &format!("attempt {id}"))
+            else {
+                continue;
+            };
+            self.one_attempt(&id, &row.into_domain(AttemptKey::from_u64(key)))?;
+        }
+        for row in self.tables.endpoint_attempts.iter()? {
+            let (key, _) = row?;
+            let (endpoint, key) = (part(key.value(), 0), part(key.value(), 1));
+            let row = self.tables.attempts.get(&key.to_be_bytes())?;
+            let attempt = row.and_then(|row| decode::<AttemptV1>(row.value()).ok());
+            let agrees = attempt.is_some_and(|row| {
+                let attempt = row.into_domain(AttemptKey::from_u64(key));
+                attempt.of.endpoint.as_u64() == endpoint
+            });
+            self.expect(agrees, |check| {
+                let id = check.text::<AttemptKey>(key);
+                format!("an endpoint lists attempt {id}, which is not there")
+            });
+        }
+        Ok(())
+    }
+
+    fn one_attempt(&mut self, id: &str, attempt: &Attempt) -> Result<(), StoreError> {
+        let (endpoint, message) = (attempt.of.endpoint.as_u64(), attempt.of.message.as_u64());
+        let listed = self
+            .tables
+            .endpoint_attempts
+            .get(&pair(endpoint, attempt.key.as_u64()))?
+            .is_some();
+        self.expect(listed, |_| {
+            format!("attempt {id} is not listed at its endpoint")
+        });
+        let owner = self.endpoint(endpoint)?.map(|found| found.application);
+        self.expect(owner == Some(attempt.of.application), |_| {
+            format!("attempt {id} is of an endpoint that is not the application's")
+        });
+        let row = self.tables.deliveries.get(&pair(message, endpoint))?;
+        let Some(row) = row.and_then(|row| decode::<DeliveryV1>(row.value()).ok()) else {
+            // The delivery may be forgotten, and with it only what it listed.
+            return Ok(());
+        };
+        let delivery = Delivery::from(row);
+        let marked = delivery.attempts.iter().any(|mark| mark.key == attempt.key);
+        let listed = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX);
+        let older = attempt.number <= delivery.attempt_count.saturating_sub(listed);
+        self.expect(marked || older, |_| {
+            format!("attempt {id} is not listed by its delivery")
+        });
+        Ok(())
+    }
+
+    fn answers(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.idempotency.iter()? {
+            let (hash, value) = row?;
+            let hash = hash.value();
+            self.report.answers += 1;
+            let opened = self.cipher.open("idempotency", hash, value.value());
+            let row = opened.and_then(|plain| decode::<AnswerV1>(&plain));
+            let Some(row) = self.readable(row, "the answer of an idempotency key") else {
+                continue;
+            };
+            let end = self
+                .tables
+                .idempotency_ends
+                .get(&answer_end(row.created, hash))?
+                .is_some();
+            self.expect(end, |_| "an idempotency key has no end".to_owned());
+        }
+        for row in self.tables.idempotency_ends.iter()? {
+            let (end, _) = row?;
+            let hash: &[u8; 32] = end.value().last_chunk().expect("a key of forty bytes");
+            let there = self.tables.idempotency.get(hash)?.is_some();
+            self.expect(there, |_| {
+                "the end of an idempotency key that is not there".to_owned()
+            });
+        }
+        Ok(())
+    }
+
+    fn inboxes(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.inboxes.iter()? {
+            let (key, value) = row?;
+            let key = number(*key.value());
+            self.report.inboxes += 1;
+            self.saw(key);
+            let id = self.text::<InboxKey>(key);
+            let Some(row) = self.readable(decode::<InboxV1>(value.value()), &format!("inbox {id}"))
+            else {
+                continue;
+            };
+            let inbox = row.into_domain(InboxKey::from_u64(key));
+            let holder = self
+                .tables
+                .inbox_tokens
+                .get(inbox.token.as_bytes())?
+                .map(|row| number(*row.value()));
+            self.expect(holder == Some(key), |_| {
+                format!("inbox {id} is not found by its token")
+            });
+        }
+        for row in self.tables.inbox_tokens.iter()? {
+            let (_, holder) = row?;
+            let there = self.tables.inboxes.get(holder.value())?.is_some();
+            self.expect(there, |_| {
+                "a token leads to an inbox that is not there".to_owned()
+            });
+        }
+        for row in self.tables.received.iter()? {
+            let (key, value) = row?;
+            let inbox = part(key.value(), 0);
+            self.report.received += 1;
+            self.saw(part(key.value(), 1));
+            self.readable(decode::<ReceivedV1>(value.value()), "a received request");
+            let there = self.tables.inboxes.get(&inbox.to_be_bytes())?.is_some();
+            self.expect(there, |_| {
+                "a request was received by an inbox that is not there".to_owned()
+            });
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.api_keys.iter()? {
+            let (key, value) = row?;
+            self.saw(number(*key.value()));
+            let key = Key::from_u64(number(*key.value()));
+            let row = decode::<ApiKeyV1>(value.value()).map(|row| row.into_domain(key));
+            let row: Option<ApiKey> = self.readable(row, "an API key");
+            if let Some(row) = row {
+                let environment = row.environment.as_u64().to_be_bytes();
+                let known = self.tables.environments.get(&environment)?.is_some();
+                self.expect(known, |_| {
+                    format!("API key {} is of an unknown environment", row.shown)
+                });
+            }
+        }
+        for row in self.tables.counters.iter()? {
+            let (key, value) = row?;
+            self.readable(decode::<CounterV1>(value.value()), "a counter");
+            let endpoint = part(key.value(), 0);
+            let there = self
+                .tables
+                .endpoints
+                .get(&endpoint.to_be_bytes())?
+                .is_some();
+            self.expect(there, |check| {
+                let id = check.text::<EndpointKey>(endpoint);
+                format!("there are counters of endpoint {id}, which is not there")
+            });
+        }
+        Ok(())
+    }
+
+    fn totals(&mut self) -> Result<(), StoreError> {
+        let counted = TotalsV1 {
+            messages: self.report.messages,
+            attempts: self.report.attempts,
+            waiting: self.report.waiting,
+            payload_bytes: self.report.payload_bytes,
+        };
+        let row = self.tables.meta.get(META_TOTALS)?;
+        let stored = row.map_or(Err(StoreError::Corrupt("there are no totals")), |row| {
+            decode::<TotalsV1>(row.value())
+        });
+        if let Some(stored) = self.readable(stored, "the totals") {
+            self.expect(stored == counted, |_| {
+                format!("the totals say {stored:?}, counting gives {counted:?}")
+            });
+        }
+        let row = self.tables.meta.get(META_LAST_KEY)?;
+        let last = row.and_then(|row| row.value().try_into().ok().map(u64::from_be_bytes));
+        let greatest = self.greatest_key;
+        self.expect(last.is_some_and(|last| last >= greatest), |_| {
+            "keys were given beyond the greatest one on record: the next may be given twice"
+                .to_owned()
+        });
+        Ok(())
+    }
+}

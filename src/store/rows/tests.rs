@@ -1,0 +1,468 @@
+//! The bytes of every row, as released: they change only with a new version.
+
+use std::fmt::{Debug, Write as _};
+
+use proptest::prelude::*;
+
+use super::super::codec::{decode, encode};
+use super::*;
+use crate::domain::ids::Key as _;
+use crate::domain::signing::{SignedParts, StandardSignature};
+
+const T: Timestamp = Timestamp(1_795_305_600_123);
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes all");
+        text
+    })
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let hex: String = hex.split_whitespace().collect();
+    (0..hex.len() / 2)
+        .map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap())
+        .collect()
+}
+
+/// `row` has these bytes, they give `row` back, and nothing near them does.
+fn check<R: Row + Debug + PartialEq>(row: &R, want: &str) {
+    let encoded = encode(row);
+    assert_eq!(hex(&encoded), hex(&bytes(want)), "{row:?}");
+    assert_eq!(&decode::<R>(&bytes(want)).unwrap(), row);
+    for cut in 0..encoded.len() {
+        let result = decode::<R>(&encoded[..cut]);
+        assert!(
+            matches!(result, Err(StoreError::Corrupt(_))),
+            "{row:?} cut at {cut}"
+        );
+    }
+    let mut longer = encoded.clone();
+    longer.push(0);
+    let result = decode::<R>(&longer);
+    assert!(
+        matches!(result, Err(StoreError::Corrupt(_))),
+        "{row:?} and a byte"
+    );
+    let mut newer = encoded.clone();
+    newer[0] = R::VERSION + 1;
+    assert!(
+        matches!(decode::<R>(&newer), Err(StoreError::Newer)),
+        "{row:?}"
+    );
+    newer[0] = 0;
+    let result = decode::<R>(&newer);
+    assert!(
+        matches!(result, Err(StoreError::Corrupt(_))),
+        "{row:?} of version 0"
+    );
+}
+
+fn attempt(outcome: Outcome, verdict: Verdict, trigger: Trigger) -> AttemptV1 {
+    AttemptV1 {
+        application: ApplicationKey::from_u64(1),
+        endpoint: EndpointKey::from_u64(2),
+        message: MessageKey::from_u64(u64::MAX),
+        number: 3,
+        started: T,
+        trigger,
+        verdict,
+        request: SentRequest::default(),
+        outcome,
+        response: None,
+        timing: Timing::default(),
+        peer: None,
+        next: None,
+    }
+}
+
+fn delivery(state: DeliveryState) -> DeliveryV1 {
+    DeliveryV1 {
+        state,
+        attempts: vec![AttemptMark {
+            key: AttemptKey::from_u64(300),
+            status: 503,
+        }],
+        attempt_count: 1,
+        retries_used: 1,
+        succeeded: false,
+        created: T,
+    }
+}
+
+#[test]
+fn what_surrounds_messages_has_its_bytes() {
+    check(
+        &EnvironmentV1 {
+            name: "default".into(),
+        },
+        "010764656661756c74",
+    );
+    let key = ApiKeyV1 {
+        environment: EnvironmentKey::from_u64(1),
+        application: None,
+        name: "ci".into(),
+        shown: "hookpost_abcde".into(),
+        hash: [0xab; 32],
+        created: T,
+    };
+    check(
+        &key,
+        "0101000263690e686f6f6b706f73745f6162636465ababababababababababab \
+         abababababababababababababababababababababfbe8b584a034",
+    );
+    let key = ApiKeyV1 {
+        application: Some(ApplicationKey::from_u64(500)),
+        ..key
+    };
+    check(
+        &key,
+        "010101f4030263690e686f6f6b706f73745f6162636465ababababababababab \
+         abababababababababababababababababababababababfbe8b584a034",
+    );
+    for (uid, want) in [
+        (None, "01010441636d650002fbe8b584a034"),
+        (
+            Some("acme".to_owned()),
+            "01010441636d65010461636d6502fbe8b584a034",
+        ),
+    ] {
+        let row = ApplicationV1 {
+            environment: EnvironmentKey::from_u64(1),
+            name: "Acme".into(),
+            uid,
+            updated: Timestamp(2),
+            created: T,
+        };
+        check(&row, want);
+    }
+    let inbox = InboxV1 {
+        environment: EnvironmentKey::from_u64(1),
+        token: "t0".into(),
+        name: "try".into(),
+        answer_status: 204,
+        created: T,
+    };
+    check(&inbox, "010102743003747279cc01fbe8b584a034");
+    let received = ReceivedV1 {
+        at: T,
+        method: "POST".into(),
+        path: "/a?b".into(),
+        headers: vec![("x-a".into(), vec![0, 255])],
+        body: b"{}".to_vec(),
+        answered: 204,
+    };
+    check(
+        &received,
+        "01fbe8b584a03404504f5354042f613f620103782d610200ff027b7dcc01",
+    );
+    let answer = AnswerV1 {
+        status: 202,
+        body: b"{}".to_vec(),
+        created: T,
+    };
+    check(&answer, "01ca01027b7dfbe8b584a034");
+    let counter = CounterV1 {
+        delivered: 1,
+        failed: 2,
+        unanswered: 1,
+        duration_ms: 300,
+        duration_max_ms: 200,
+        sent_bytes: 70_000,
+    };
+    check(&counter, "01010201ac02c801f0a204");
+    let totals = TotalsV1 {
+        messages: 1,
+        attempts: 200,
+        waiting: 0,
+        payload_bytes: u64::MAX,
+    };
+    check(&totals, "0101c80100ffffffffffffffffff01");
+}
+
+#[test]
+fn endpoints_have_their_bytes() {
+    let bare = || EndpointV1 {
+        environment: EnvironmentKey::from_u64(1),
+        application: ApplicationKey::from_u64(2),
+        name: String::new(),
+        uid: None,
+        description: String::new(),
+        url: "https://a.example/".into(),
+        enabled: true,
+        paused: false,
+        event_types: Vec::new(),
+        channels: Vec::new(),
+        signatures: vec![Scheme::Standard, Scheme::Octohooks],
+        retry_schedule_ms: None,
+        timeout_ms: None,
+        rate_limit: None,
+        success_status: None,
+        success_body: None,
+        success_content_type: None,
+        metadata: BTreeMap::new(),
+        created: T,
+        updated: T,
+        deleted: None,
+        sealed: vec![1, 2, 3],
+    };
+    check(
+        &bare(),
+        "0101020000001268747470733a2f2f612e6578616d706c652f01000000020001 \
+         00000000000000fbe8b584a034fbe8b584a0340003010203",
+    );
+    let full = EndpointV1 {
+        name: "n".into(),
+        uid: Some("u".into()),
+        description: "d".into(),
+        enabled: false,
+        paused: true,
+        event_types: vec!["order.*".into()],
+        channels: vec!["c".into()],
+        signatures: vec![Scheme::Octohooks],
+        retry_schedule_ms: Some(vec![5_000, 300_000]),
+        timeout_ms: Some(15_000),
+        rate_limit: Some(100),
+        success_status: Some(200),
+        success_body: Some("OK".into()),
+        success_content_type: Some("text/plain".into()),
+        metadata: BTreeMap::from([("k".into(), "v".into())]),
+        deleted: Some(T),
+        ..bare()
+    };
+    check(
+        &full,
+        "010102016e01017501641268747470733a2f2f612e6578616d706c652f000101 \
+         076f726465722e2a010163010101028827e0a712019875016401c80101024f4b \
+         010a746578742f706c61696e01016b0176fbe8b584a034fbe8b584a03401fbe8 \
+         b584a03403010203",
+    );
+    let secrets = EndpointSecretsV1 {
+        secrets: vec!["whsec_AAAA".into()],
+        headers: vec![("authorization".into(), "Bearer x".into())],
+    };
+    check(
+        &secrets,
+        "01010a77687365635f41414141010d617574686f72697a6174696f6e08426561 \
+         7265722078",
+    );
+    for (disabled, want) in [
+        (None, "010001fbe8b584a03414"),
+        (Some((T, true)), "0101fbe8b584a0340101fbe8b584a03414"),
+        (Some((T, false)), "0101fbe8b584a0340001fbe8b584a03414"),
+    ] {
+        let row = EndpointStateV1 {
+            disabled,
+            failing_since: Some(T),
+            failures: 20,
+        };
+        check(&row, want);
+    }
+}
+
+#[test]
+fn messages_have_their_bytes() {
+    let row = || MessageV1 {
+        application: ApplicationKey::from_u64(2),
+        event_type: "order.paid".into(),
+        channels: Vec::new(),
+        uid: None,
+        content_type: None,
+        headers: Vec::new(),
+        origin: Origin::Api,
+    };
+    check(&row(), "01020a6f726465722e706169640000000000");
+    let full = MessageV1 {
+        channels: vec!["c".into()],
+        uid: Some("u".into()),
+        content_type: Some("text/plain".into()),
+        headers: vec![("traceparent".into(), b"00".to_vec())],
+        ..row()
+    };
+    check(
+        &full,
+        "01020a6f726465722e70616964010163010175010a746578742f706c61696e01 \
+         0b7472616365706172656e7402303000",
+    );
+}
+
+#[test]
+fn deliveries_have_their_bytes_in_every_state() {
+    let waiting = |trigger| DeliveryState::Waiting { due: T, trigger };
+    for (state, want) in [
+        (
+            waiting(Trigger::Scheduled),
+            "0100fbe8b584a0340001ac02f703010100fbe8b584a034",
+        ),
+        (
+            waiting(Trigger::Manual),
+            "0100fbe8b584a0340101ac02f703010100fbe8b584a034",
+        ),
+        (DeliveryState::Delivered, "010101ac02f703010100fbe8b584a034"),
+        (DeliveryState::Exhausted, "010201ac02f703010100fbe8b584a034"),
+        (DeliveryState::Cancelled, "010301ac02f703010100fbe8b584a034"),
+    ] {
+        check(&delivery(state), want);
+    }
+}
+
+#[test]
+fn attempts_have_their_bytes_whatever_came_of_them() {
+    let detail = || "why".to_owned();
+    for (outcome, verdict, want) in [
+        (
+            Outcome::Response { status: 200 },
+            Verdict::Delivered,
+            "010102ffffffffffffffffff0103fbe8b584a034000000000000000000c80100 \
+         00000000000000",
+        ),
+        (
+            Outcome::Response { status: 410 },
+            Verdict::Gone,
+            "010102ffffffffffffffffff0103fbe8b584a0340002000000000000009a0300 \
+         00000000000000",
+        ),
+        (
+            Outcome::TimedOut { detail: detail() },
+            Verdict::Failed,
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000001037768 \
+         790000000000000000",
+        ),
+        (
+            Outcome::DnsFailed { detail: detail() },
+            Verdict::Failed,
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000002037768 \
+         790000000000000000",
+        ),
+        (
+            Outcome::Refused { detail: detail() },
+            Verdict::Failed,
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000003037768 \
+         790000000000000000",
+        ),
+        (
+            Outcome::Reset { detail: detail() },
+            Verdict::Failed,
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000004037768 \
+         790000000000000000",
+        ),
+        (
+            Outcome::TlsFailed { detail: detail() },
+            Verdict::Failed,
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000005037768 \
+         790000000000000000",
+        ),
+        (
+            Outcome::BlockedAddress { detail: detail() },
+            Verdict::Failed,
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000006037768 \
+         790000000000000000",
+        ),
+        (
+            Outcome::Protocol { detail: detail() },
+            Verdict::Failed,
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000007037768 \
+         790000000000000000",
+        ),
+    ] {
+        check(&attempt(outcome, verdict, Trigger::Scheduled), want);
+    }
+}
+
+#[test]
+fn an_attempt_with_everything_has_its_bytes() {
+    let full = |peer: &str| AttemptV1 {
+        request: SentRequest {
+            url: "https://a.example/".into(),
+            content_type: "application/json".into(),
+            signed: SignedParts {
+                timestamp_s: 1_795_305_600,
+                standard: vec![
+                    StandardSignature::V1([1; 32]),
+                    StandardSignature::V1a(vec![2; 64]),
+                ],
+                octohooks: vec![[3; 32]],
+            },
+            custom: vec![("x-a".into(), "b".into())],
+        },
+        response: Some(CapturedResponse {
+            headers: vec![("server".into(), b"s".to_vec())],
+            body: b"ok".to_vec(),
+            truncated: true,
+        }),
+        timing: Timing {
+            dns_us: 1,
+            connect_us: 2,
+            tls_us: 3,
+            first_byte_us: 400,
+            total_us: 500_000,
+        },
+        peer: Some(peer.parse().unwrap()),
+        next: Some(T),
+        ..attempt(
+            Outcome::Response { status: 200 },
+            Verdict::Delivered,
+            Trigger::Manual,
+        )
+    };
+    check(
+        &full("192.0.2.1:443"),
+        "010102ffffffffffffffffff0103fbe8b584a03401001268747470733a2f2f61 \
+         2e6578616d706c652f106170706c69636174696f6e2f6a736f6e80e188d80602 \
+         0001010101010101010101010101010101010101010101010101010101010101 \
+         0101400202020202020202020202020202020202020202020202020202020202 \
+         0202020202020202020202020202020202020202020202020202020202020202 \
+         0202020103030303030303030303030303030303030303030303030303030303 \
+         030303030103782d61016200c8010101067365727665720173026f6b01010203 \
+         9003a0c21e0100c0000201bb0301fbe8b584a034",
+    );
+    check(
+        &full("[2001:db8::1]:443"),
+        "010102ffffffffffffffffff0103fbe8b584a03401001268747470733a2f2f61 \
+         2e6578616d706c652f106170706c69636174696f6e2f6a736f6e80e188d80602 \
+         0001010101010101010101010101010101010101010101010101010101010101 \
+         0101400202020202020202020202020202020202020202020202020202020202 \
+         0202020202020202020202020202020202020202020202020202020202020202 \
+         0202020103030303030303030303030303030303030303030303030303030303 \
+         030303030103782d61016200c8010101067365727665720173026f6b01010203 \
+         9003a0c21e010120010db8000000000000000000000001bb0301fbe8b584a034",
+    );
+}
+
+/// Decodes `bytes` as every row there is; only a panic is wrong.
+fn decode_as_any(bytes: &[u8]) {
+    let _ = decode::<EnvironmentV1>(bytes);
+    let _ = decode::<ApiKeyV1>(bytes);
+    let _ = decode::<ApplicationV1>(bytes);
+    let _ = decode::<EndpointV1>(bytes);
+    let _ = decode::<EndpointSecretsV1>(bytes);
+    let _ = decode::<EndpointStateV1>(bytes);
+    let _ = decode::<MessageV1>(bytes);
+    let _ = decode::<DeliveryV1>(bytes);
+    let _ = decode::<AttemptV1>(bytes);
+    let _ = decode::<AnswerV1>(bytes);
+    let _ = decode::<InboxV1>(bytes);
+    let _ = decode::<ReceivedV1>(bytes);
+    let _ = decode::<CounterV1>(bytes);
+    let _ = decode::<TotalsV1>(bytes);
+}
+
+proptest! {
+    #[test]
+    fn bytes_of_any_kind_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        decode_as_any(&bytes);
+        if let Some(version) = bytes.first_mut() {
+            *version = 1;
+        }
+        decode_as_any(&bytes);
+    }
+
+    #[test]
+    fn a_flipped_bit_in_an_attempt_never_panics(at in 0_usize..1000, bit in 0_u8..8) {
+        let row = attempt(Outcome::Response { status: 200 }, Verdict::Delivered, Trigger::Manual);
+        let mut bytes = encode(&row);
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        let _ = decode::<AttemptV1>(&bytes);
+    }
+}
