@@ -14,7 +14,8 @@ const QUICK: Duration = Duration::from_secs(1);
 /// Answers in a row that say "not now" before the circuit opens.
 const OPEN_AFTER: u32 = 10;
 const OPEN_FIRST: Duration = Duration::from_secs(30);
-const OPEN_MAX: Duration = Duration::from_mins(5);
+/// How long nothing is sent to an endpoint, whatever it answered.
+pub const OPEN_MAX: Duration = Duration::from_mins(5);
 
 /// What one attempt says about the endpoint, whatever it says about the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Throttle {
     #[must_use]
     pub fn allowed(&self, now: Timestamp) -> u16 {
         match self.open_until {
-            Some(until) if now < until => 0,
+            Some(until) if holds(until, now) => 0,
             Some(_) => 1,
             None => self.cap,
         }
@@ -97,7 +98,7 @@ impl Throttle {
             Signal::Overloaded => {
                 self.cap = 1;
                 self.overloaded_in_a_row += 1;
-                let probe_failed = self.open_until.is_some_and(|until| now >= until);
+                let probe_failed = self.open_until.is_some_and(|until| !holds(until, now));
                 if probe_failed {
                     self.open_for = (self.open_for * 2).min(OPEN_MAX);
                     self.open_until = Some(now.plus(self.open_for));
@@ -112,6 +113,12 @@ impl Throttle {
     pub fn hold_until(&mut self, until: Timestamp) {
         self.open_until = Some(self.open_until.map_or(until, |earlier| earlier.max(until)));
     }
+}
+
+/// Whether what is held back until then is held back now. Nothing is held back
+/// longer than [`OPEN_MAX`]: a later `until` is from before the clock was set back.
+fn holds(until: Timestamp, now: Timestamp) -> bool {
+    now < until && until.since(now) <= OPEN_MAX
 }
 
 #[cfg(test)]
@@ -166,6 +173,14 @@ mod tests {
             throttle.learn(Signal::Overloaded, T0);
         }
         assert_eq!(throttle.opens_again(), Some(at(30)));
+    }
+
+    #[test]
+    fn a_circuit_is_not_open_for_a_day_because_the_clock_was_set_back() {
+        let mut throttle = Throttle::default();
+        throttle.hold_until(at(24 * 3600));
+        assert_eq!(throttle.allowed(T0), 1, "a probe");
+        assert_eq!(throttle.allowed(at(24 * 3600 - 300)), 0);
     }
 
     #[test]

@@ -90,6 +90,11 @@ pub fn after_attempt(before: &Delivery, attempted: &Attempted) -> Delivery {
         .waiting()
         .is_some_and(|waiting| waiting != attempted.took)
     {
+        // The replay is what comes next; the retry that it stands in for is used up.
+        let used = attempted.took.1 == Trigger::Scheduled
+            && attempted.verdict != Verdict::Delivered
+            && attempted.retry_at.is_some();
+        after.retries_used += u16::from(used);
         return after;
     }
     after.state = match attempted.verdict {
@@ -303,7 +308,7 @@ mod tests {
                     due: at(5),
                     trigger: Manual,
                 },
-                0,
+                1,
             ),
             (
                 "a success does not swallow a replay",

@@ -184,6 +184,7 @@ impl Inner {
                 }
                 Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
                 Change::Reopened => {
+                    scheduler.reconsider_all();
                     self.rescan.store(true, Ordering::Release);
                     self.wake.notify_one();
                 }
@@ -244,7 +245,7 @@ impl Inner {
     /// Finds every endpoint for which something waits.
     async fn find_lanes(&self) {
         let mut after = None;
-        loop {
+        while !self.stopping.load(Ordering::Acquire) {
             match self.store.due_endpoints(after, LANES_PER_LOOK) {
                 Ok(found) => {
                     let mut scheduler = self.lock();

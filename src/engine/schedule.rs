@@ -18,9 +18,10 @@ use bytes::Bytes;
 use super::send::Prepared;
 use crate::domain::breaker::{Signal, Throttle};
 use crate::domain::delivery::Trigger;
-use crate::domain::ids::{EndpointKey, MessageKey};
+use crate::domain::ids::{EndpointKey, Key as _, MessageKey};
 use crate::domain::message::Message;
 use crate::domain::time::Timestamp;
+use crate::seams::mutant::{self, Mutant};
 use crate::store::DueRow;
 
 /// Rows of one lane in memory at most.
@@ -117,6 +118,8 @@ pub(super) enum Destination {
     Held,
     /// It was deleted.
     Gone,
+    /// The store could not say: ask again later.
+    Unknown { ask_again: Timestamp },
 }
 
 /// All lanes.
@@ -131,6 +134,8 @@ pub(super) struct Scheduler {
     content_bytes: usize,
     /// A timer was set that is earlier than all before.
     new_timer: bool,
+    /// What the wall clock showed last.
+    now: Timestamp,
 }
 
 impl Scheduler {
@@ -145,6 +150,7 @@ impl Scheduler {
             in_flight_max,
             content_bytes: 0,
             new_timer: false,
+            now: Timestamp(0),
         }
     }
 
@@ -179,14 +185,15 @@ impl Scheduler {
         if due > now {
             return self.set_timer(endpoint, due);
         }
+        self.forget_ready(endpoint, message);
         let room_for_content = self.content_bytes < CONTENT_BYTES_MAX;
         let lane = self.lanes.get_mut(&endpoint).expect("made above");
-        let complete = !lane.unread && lane.ready.len() < WINDOW;
-        let jumps = trigger == Trigger::Manual && lane.ready.len() < WINDOW;
         if lane.held.contains(&message) {
             lane.again.insert(message);
             return;
         }
+        let complete = !lane.unread && lane.ready.len() < WINDOW;
+        let jumps = trigger == Trigger::Manual && lane.ready.len() < WINDOW;
         if !(complete || jumps) {
             lane.unread = true;
             lane.missed = true;
@@ -208,6 +215,23 @@ impl Scheduler {
         self.enter_turns(endpoint);
     }
 
+    /// Takes a delivery out of the queue whose row has been replaced: it is not
+    /// to be sent for both.
+    fn forget_ready(&mut self, endpoint: EndpointKey, message: MessageKey) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else {
+            return;
+        };
+        if !lane.held.contains(&message) || lane.flying.contains(&message) {
+            return;
+        }
+        if let Some(at) = lane.ready.iter().position(|row| row.message == message)
+            && let Some(row) = lane.ready.remove(at)
+        {
+            lane.held.remove(&message);
+            self.content_bytes -= row.content.as_ref().map_or(0, |content| content.1.len());
+        }
+    }
+
     /// At start: an endpoint has rows on disk, the first of them due then.
     pub(super) fn on_disk(&mut self, endpoint: EndpointKey, due: Timestamp) {
         self.lane(endpoint);
@@ -224,6 +248,16 @@ impl Scheduler {
         self.unprepared.push_back(endpoint);
     }
 
+    /// The store was opened anew: any endpoint may have changed, and any row
+    /// may be there or not, without a word.
+    pub(super) fn reconsider_all(&mut self) {
+        let mut endpoints: Vec<EndpointKey> = self.lanes.keys().copied().collect();
+        endpoints.sort_unstable();
+        for endpoint in endpoints {
+            self.reconsider(endpoint);
+        }
+    }
+
     /// A lane that needs to know its endpoint before it can send.
     pub(super) fn unprepared(&mut self) -> Option<EndpointKey> {
         self.unprepared.pop_front()
@@ -236,11 +270,14 @@ impl Scheduler {
         };
         lane.unread = true;
         lane.missed = true;
-        if let Destination::Open(prepared) = destination {
-            lane.prepared = Some(prepared);
-            self.enter_turns(endpoint);
-            self.want_rows(endpoint);
-            return;
+        match destination {
+            Destination::Open(prepared) => {
+                lane.prepared = Some(prepared);
+                self.enter_turns(endpoint);
+                return self.want_rows(endpoint);
+            }
+            Destination::Unknown { ask_again } => return self.set_timer(endpoint, ask_again),
+            Destination::Held | Destination::Gone => {}
         }
         // What was ready stays on disk; the lane comes back with the endpoint's
         // next change, or not at all.
@@ -288,7 +325,7 @@ impl Scheduler {
         let prepared = lane.prepared.clone()?;
         let manual = lane.ready.front()?.trigger == Trigger::Manual;
         let allowed = usize::from(lane.throttle.allowed(now)).max(usize::from(manual));
-        if lane.flying.len() >= allowed {
+        if lane.flying.len() >= allowed && !mutant::active(Mutant::NoLaneCap) {
             if let Some(until) = lane.throttle.opens_again().filter(|until| *until > now) {
                 self.set_timer(endpoint, until);
             }
@@ -381,22 +418,34 @@ impl Scheduler {
         }
     }
 
-    /// Lets the lanes whose time has come look at their queues.
+    /// Lets the lanes whose time has come look at their queues: all of them when
+    /// the clock was set back, for what they waited for has another time now.
     pub(super) fn advance(&mut self, now: Timestamp) {
         self.new_timer = false;
-        while let Some(&(due, endpoint)) = self.timers.first() {
-            if due > now {
-                return;
-            }
-            self.timers.pop_first();
-            if let Some(lane) = self.lanes.get_mut(&endpoint) {
-                lane.timer = None;
-                lane.unread = true;
-                lane.missed = true;
-            }
-            self.want_rows(endpoint);
-            self.enter_turns(endpoint);
+        let set_back = now < self.now;
+        self.now = now;
+        let mut timers = std::mem::take(&mut self.timers);
+        if !set_back {
+            let after = (Timestamp(now.0.saturating_add(1)), EndpointKey::from_u64(0));
+            self.timers = timers.split_off(&after);
         }
+        for (_, endpoint) in timers {
+            self.look_again(endpoint);
+        }
+    }
+
+    fn look_again(&mut self, endpoint: EndpointKey) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else {
+            return;
+        };
+        lane.timer = None;
+        lane.unread = true;
+        lane.missed = true;
+        if lane.prepared.is_none() {
+            self.unprepared.push_back(endpoint);
+        }
+        self.want_rows(endpoint);
+        self.enter_turns(endpoint);
     }
 
     /// The next lane that wants rows from the disk.

@@ -11,17 +11,21 @@ use super::schedule::{Content, Destination, Dispatch};
 use super::transport::OutboundRequest;
 use super::{CLOCK_LOOK, Inner};
 use crate::domain::address::EndpointUrl;
-use crate::domain::attempt::{Exchange, NewAttempt, Outcome, SentRequest, Timing, USER_AGENT};
-use crate::domain::breaker::Signal;
+use crate::domain::attempt::{
+    Exchange, NewAttempt, Outcome, RESPONSE_BODY_KEPT_BYTES, SentRequest, Timing, USER_AGENT,
+};
+use crate::domain::breaker::{OPEN_MAX, Signal};
 use crate::domain::delivery::{Trigger, Verdict};
 use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::ids::{ApplicationKey, EndpointKey, MessageKey};
 use crate::domain::retry::{next_due, parse_retry_after};
 use crate::domain::signing::SignedParts;
 use crate::domain::time::Timestamp;
+use crate::seams::mutant::{self, Mutant};
+use crate::store::{Recorded, WriteError};
 
 /// How long a `Retry-After` holds back the endpoint's other deliveries at most.
-const HOLD_MAX: Duration = Duration::from_mins(5);
+const HOLD_MAX: Duration = OPEN_MAX;
 
 /// An endpoint, made ready to be sent to again and again.
 pub(super) struct Prepared {
@@ -65,7 +69,8 @@ pub(super) fn destination(inner: &Inner, endpoint: EndpointKey) -> Destination {
         Ok(None) => Destination::Gone,
         Err(error) => {
             tracing::error!(%error, "cannot read an endpoint; its deliveries wait");
-            Destination::Held
+            let ask_again = inner.clock.now().plus(CLOCK_LOOK);
+            Destination::Unknown { ask_again }
         }
     }
 }
@@ -254,7 +259,7 @@ async fn exchange(inner: &Inner, endpoint: &Prepared, headers: HeaderMap, body: 
                 body,
                 timeout: endpoint.timeout,
             };
-            inner.transport.send(request).await
+            bounded(inner.transport.send(request).await)
         }
         Place::Inbox { token, path } => {
             receive::deliver_to_inbox(inner, token, path, &headers, body).await
@@ -268,6 +273,19 @@ async fn exchange(inner: &Inner, endpoint: &Prepared, headers: HeaderMap, body: 
             peer: None,
         },
     }
+}
+
+/// The exchange with no more of the body than is kept, whatever the transport
+/// gave: what goes to the disk is bounded here.
+fn bounded(mut exchange: Exchange) -> Exchange {
+    if let Some(response) = &mut exchange.response
+        && response.body.len() > RESPONSE_BODY_KEPT_BYTES
+        && !mutant::active(Mutant::WholeBody)
+    {
+        response.body.truncate(RESPONSE_BODY_KEPT_BYTES);
+        response.truncated = true;
+    }
+    exchange
 }
 
 fn verdict(endpoint: &Prepared, exchange: &Exchange) -> Verdict {
@@ -321,30 +339,37 @@ struct Finished {
 /// Records an attempt, however often the store fails meanwhile. Until it is
 /// recorded the delivery is held, so that it is not sent twice for nothing.
 fn record(inner: &Arc<Inner>, finished: Finished) {
+    hand_in(inner, finished, false);
+}
+
+/// `again`: the store has failed before, and may have recorded it all the same.
+fn hand_in(inner: &Arc<Inner>, finished: Finished, again: bool) {
     let (endpoint, message): (EndpointKey, MessageKey) =
         (finished.attempt.endpoint, finished.attempt.message);
-    let again = Arc::downgrade(inner);
+    let engine = Arc::downgrade(inner);
     let attempt = Arc::clone(&finished.attempt);
-    inner.store.record(
-        attempt,
-        finished.took,
-        finished.retry_at,
-        finished.payload_bytes,
-        move |result| {
-            let Some(inner) = again.upgrade() else {
-                return;
-            };
-            match result {
-                Ok(_) => inner.recorded(endpoint, message),
-                Err(error) => {
-                    tracing::error!(%error, "an attempt could not be recorded; trying again");
-                    let later = Arc::clone(&inner);
-                    inner.runtime.spawn(async move {
-                        later.clock.sleep(CLOCK_LOOK).await;
-                        record(&later, finished);
-                    });
-                }
+    let (took, retry_at, payload_bytes) =
+        (finished.took, finished.retry_at, finished.payload_bytes);
+    let done = move |result: Result<Recorded, WriteError>| {
+        let Some(inner) = engine.upgrade() else {
+            return;
+        };
+        match result {
+            Ok(_) => inner.recorded(endpoint, message),
+            Err(error) => {
+                tracing::error!(%error, "an attempt could not be recorded; trying again");
+                let later = Arc::clone(&inner);
+                inner.runtime.spawn(async move {
+                    later.clock.sleep(CLOCK_LOOK).await;
+                    hand_in(&later, finished, true);
+                });
             }
-        },
-    );
+        }
+    };
+    let store = &inner.store;
+    if again {
+        store.record_again(attempt, took, retry_at, payload_bytes, done);
+    } else {
+        store.record(attempt, took, retry_at, payload_bytes, done);
+    }
 }

@@ -8,7 +8,7 @@ use redb::ReadableTable as _;
 
 use super::catalog::write_state;
 use super::codec::{decode, encode};
-use super::rows::{AttemptV1Ref, CounterV1, DeliveryV1};
+use super::rows::{AttemptV1, AttemptV1Ref, CounterV1, DeliveryV1};
 use super::tables::{Tables, pair};
 use super::writer::{
     Batch, Change, Operation, Refusal, WriteError, Written, insert_due, remove_due,
@@ -19,9 +19,10 @@ use crate::domain::delivery::{AttemptMark, Delivery, Trigger, Verdict};
 use crate::domain::endpoint::{
     Disabled, DisabledReason, EndpointState, FAILING_FOR_MAX, LiveEndpoint,
 };
-use crate::domain::ids::{AttemptKey, Key};
+use crate::domain::ids::{AttemptKey, EndpointKey, Key, MessageKey};
 use crate::domain::retry::{Attempted, after_attempt};
 use crate::domain::time::Timestamp;
+use crate::seams::mutant::{self, Mutant};
 
 /// What a recorded attempt led to.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,7 @@ impl Store {
     /// led to it, `retry_at` what the schedule says about trying again.
     ///
     /// Does not wait: `done` is called on the writer's thread after the commit,
-    /// or with an error after which it must be recorded again.
+    /// or with an error after which it must be [recorded again](Self::record_again).
     pub fn record(
         &self,
         attempt: impl Into<Arc<NewAttempt>>,
@@ -49,7 +50,36 @@ impl Store {
             took,
             retry_at,
             payload_bytes,
+            again: false,
         };
+        self.hand_in(operation, done);
+    }
+
+    /// As [`record`](Self::record), for an attempt whose record had an unknown
+    /// end: when it is on disk already, it is not counted twice.
+    pub fn record_again(
+        &self,
+        attempt: impl Into<Arc<NewAttempt>>,
+        took: (Timestamp, Trigger),
+        retry_at: Option<Timestamp>,
+        payload_bytes: usize,
+        done: impl FnOnce(Result<Recorded, WriteError>) + Send + 'static,
+    ) {
+        let operation = Record {
+            attempt: attempt.into(),
+            took,
+            retry_at,
+            payload_bytes,
+            again: true,
+        };
+        self.hand_in(operation, done);
+    }
+
+    fn hand_in(
+        &self,
+        operation: Record,
+        done: impl FnOnce(Result<Recorded, WriteError>) + Send + 'static,
+    ) {
         let reply = move |result: Result<Written<Recorded>, WriteError>| {
             done(result.map(|written| match written {
                 Written::Fresh(recorded) => recorded,
@@ -67,11 +97,41 @@ struct Record {
     took: (Timestamp, Trigger),
     retry_at: Option<Timestamp>,
     payload_bytes: usize,
+    again: bool,
 }
 
+/// What there is to record.
+enum Plan {
+    /// Nothing: the application was swept meanwhile.
+    Gone,
+    /// Nothing: an earlier try did, though it failed.
+    Recorded(Delivery),
+    /// The attempt; here is the delivery before it.
+    Attempt(Delivery),
+}
+
+impl Record {
+    /// Whether one of the newest attempts of `delivery` is this one.
+    fn is_recorded(&self, delivery: &Delivery, tables: &Tables<'_>) -> Result<bool, StoreError> {
+        for mark in delivery.attempts.iter().rev().take(LOOKED_AT_AGAIN) {
+            let Some(row) = tables.attempts.get(&mark.key.as_u64().to_be_bytes())? else {
+                continue;
+            };
+            let recorded = decode::<AttemptV1>(row.value())?.into_domain(mark.key);
+            if recorded.of == *self.attempt {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Attempts among which one that is recorded again is looked for: nothing is
+/// sent for its delivery meanwhile.
+const LOOKED_AT_AGAIN: usize = 2;
+
 impl Operation for Record {
-    /// The delivery before; `None` when its application was swept meanwhile.
-    type Plan = Option<Delivery>;
+    type Plan = Plan;
     type Answer = Recorded;
 
     fn check(
@@ -86,20 +146,33 @@ impl Operation for Record {
         let found = tables.deliveries.get(&row)?;
         let delivery = found
             .map(|bytes| decode::<DeliveryV1>(bytes.value()))
-            .transpose()?;
-        Ok(Ok(delivery.map(Delivery::from)))
+            .transpose()?
+            .map(Delivery::from);
+        Ok(Ok(match delivery {
+            None => Plan::Gone,
+            Some(delivery) if self.again && self.is_recorded(&delivery, tables)? => {
+                Plan::Recorded(delivery)
+            }
+            Some(delivery) => Plan::Attempt(delivery),
+        }))
     }
 
     fn apply(
         self,
-        before: Self::Plan,
+        plan: Self::Plan,
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Recorded, StoreError> {
-        let Some(before) = before else {
-            return Ok(Recorded { next: None });
-        };
         let (message, endpoint) = (self.attempt.message, self.attempt.endpoint);
+        let before = match plan {
+            Plan::Gone => return Ok(Recorded { next: None }),
+            Plan::Recorded(delivery) => {
+                tell_waiting(&delivery, endpoint, message, batch);
+                let next = delivery.waiting();
+                return Ok(Recorded { next });
+            }
+            Plan::Attempt(before) => before,
+        };
         let key: AttemptKey = batch.key();
         let attempted = Attempted {
             mark: AttemptMark {
@@ -116,16 +189,12 @@ impl Operation for Record {
                 remove_due(tables, batch, endpoint, due, message)?;
             }
             if let Some((due, trigger)) = after.waiting() {
-                insert_due(tables, batch, endpoint, due, message, trigger)?;
-                batch.tell(Change::Waiting {
-                    endpoint,
-                    message,
-                    due,
-                    trigger,
-                    content: None,
-                });
+                if !(mutant::active(Mutant::ForgottenRetry) && key.as_u64() % 4 == 0) {
+                    insert_due(tables, batch, endpoint, due, message, trigger)?;
+                }
             }
         }
+        tell_waiting(&after, endpoint, message, batch);
         let row = encode(&DeliveryV1::from(&after));
         tables
             .deliveries
@@ -142,6 +211,25 @@ impl Operation for Record {
         Ok(Recorded {
             next: after.waiting(),
         })
+    }
+}
+
+/// Says that a delivery waits, also when it did before: whoever held it during
+/// the attempt has not looked.
+fn tell_waiting(
+    delivery: &Delivery,
+    endpoint: EndpointKey,
+    message: MessageKey,
+    batch: &mut Batch<'_>,
+) {
+    if let Some((due, trigger)) = delivery.waiting() {
+        batch.tell(Change::Waiting {
+            endpoint,
+            message,
+            due,
+            trigger,
+            content: None,
+        });
     }
 }
 
