@@ -190,16 +190,24 @@ impl Inner {
                 }
             }
         }
+        let idle = !scheduler.has_work();
         drop(scheduler);
-        self.dispatch();
+        if idle {
+            return;
+        }
+        // Started from inside the runtime, tasks stay on its own queues: the
+        // writer's thread wakes one worker for a commit, not one for each delivery.
+        let inner = Arc::clone(self);
+        self.runtime.spawn(async move {
+            inner.dispatch();
+        });
     }
 
     /// Starts every attempt that may start now.
     fn dispatch(self: &Arc<Self>) {
         while let Some(dispatch) = self.take() {
             let inner = Arc::clone(self);
-            self.runtime
-                .spawn(async move { inner.work(dispatch).await });
+            tokio::spawn(async move { inner.work(dispatch).await });
         }
     }
 

@@ -504,6 +504,12 @@ impl Scheduler {
         self.set_timer(endpoint, again);
     }
 
+    /// Whether [`take`](Self::take), or whoever prepares lanes and reads rows
+    /// for it, has something to look at.
+    pub(super) fn has_work(&self) -> bool {
+        !self.turns.is_empty() || !self.unprepared.is_empty() || self.wants_attention()
+    }
+
     /// Whether the task that reads and waits has something new to do.
     pub(super) fn wants_attention(&self) -> bool {
         self.new_timer || !self.reads.is_empty()
