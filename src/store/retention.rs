@@ -11,7 +11,8 @@ use super::sweep::{deliveries_of, remove_attempt, remove_message, remove_payload
 use super::tables::Tables;
 use super::writer::{Batch, Operation, Refusal, WriteError};
 use super::{Store, StoreError};
-use crate::domain::ids::{AttemptKey, Key, MessageKey, first_key_at};
+use crate::domain::delivery::Delivery;
+use crate::domain::ids::{AttemptKey, EndpointKey, Key, MessageKey, first_key_at};
 use crate::domain::time::Timestamp;
 
 /// Rows of a kind that one step looks at.
@@ -155,6 +156,8 @@ impl Operation for Retire {
 }
 
 impl Retire {
+    /// Plans one step through the messages, oldest first: those that go whole,
+    /// and after them those of which only the payload goes.
     fn plan_messages(
         &self,
         plan: &mut Plan,
@@ -163,49 +166,73 @@ impl Retire {
         tables: &Tables<'_>,
         batch: &Batch<'_>,
     ) -> Result<(), StoreError> {
-        let from = self.from.map_or(0, Key::as_u64).to_be_bytes();
+        let mut from = self.from.unwrap_or(MessageKey::from_u64(0));
         let mut over = self
             .retention
             .bytes_max
             .map_or(0, |max| content_bytes(&batch.totals).saturating_sub(max));
-        for (looked, row) in tables.messages.range::<&[u8; 8]>(&from..)?.enumerate() {
-            let message = MessageKey::from_u64(u64::from_be_bytes(*row?.0.value()));
-            if message >= payloads_before.max(messages_before) && over == 0 {
+        let mut looked = 0;
+        let start = from.as_u64().to_be_bytes();
+        for row in tables.messages.range::<&[u8; 8]>(&start..)? {
+            from = message_key(row?.0.value());
+            if from >= messages_before && over == 0 {
+                break;
+            }
+            if looked == STEP_ROWS {
+                plan.next = Some(from);
                 return Ok(());
             }
+            looked += 1;
+            let deliveries = deliveries_of(from, tables)?;
+            if waits(&deliveries) {
+                continue;
+            }
+            over = over.saturating_sub(bytes_of(from, &deliveries, tables)?);
+            plan.messages.push(from);
+        }
+        let (start, end) = (from.as_u64(), payloads_before.as_u64());
+        if start >= end {
+            return Ok(());
+        }
+        let rows = tables
+            .payloads
+            .range::<&[u8; 8]>(&start.to_be_bytes()..&end.to_be_bytes())?;
+        for row in rows {
+            let message = message_key(row?.0.value());
             if looked == STEP_ROWS {
                 plan.next = Some(message);
                 return Ok(());
             }
-            let deliveries = deliveries_of(message, tables)?;
-            if deliveries
-                .iter()
-                .any(|(_, delivery)| delivery.waiting().is_some())
-            {
-                continue;
-            }
-            if over > 0 {
-                let payload = tables.payloads.get(&message.as_u64().to_be_bytes())?;
-                let payload_bytes = payload.map_or(0, |bytes| bytes.value().len() as u64);
-                let attempts: usize = deliveries
-                    .iter()
-                    .map(|(_, delivery)| delivery.attempts.len())
-                    .sum();
-                over = over.saturating_sub(
-                    payload_bytes + MESSAGE_BYTES + attempts as u64 * ATTEMPT_BYTES,
-                );
-                plan.messages.push(message);
-            } else if message < messages_before {
-                plan.messages.push(message);
-            } else if message < payloads_before
-                && tables
-                    .payloads
-                    .get(&message.as_u64().to_be_bytes())?
-                    .is_some()
-            {
+            looked += 1;
+            if !plan.messages.contains(&message) && !waits(&deliveries_of(message, tables)?) {
                 plan.payloads.push(message);
             }
         }
         Ok(())
     }
+}
+
+fn message_key(key: &[u8; 8]) -> MessageKey {
+    MessageKey::from_u64(u64::from_be_bytes(*key))
+}
+
+fn waits(deliveries: &[(EndpointKey, Delivery)]) -> bool {
+    deliveries
+        .iter()
+        .any(|(_, delivery)| delivery.waiting().is_some())
+}
+
+/// What a message takes on disk with all that is its, roughly.
+fn bytes_of(
+    message: MessageKey,
+    deliveries: &[(EndpointKey, Delivery)],
+    tables: &Tables<'_>,
+) -> Result<u64, StoreError> {
+    let payload = tables.payloads.get(&message.as_u64().to_be_bytes())?;
+    let payload_bytes = payload.map_or(0, |bytes| bytes.value().len() as u64);
+    let attempts: usize = deliveries
+        .iter()
+        .map(|(_, delivery)| delivery.attempts.len())
+        .sum();
+    Ok(payload_bytes + MESSAGE_BYTES + attempts as u64 * ATTEMPT_BYTES)
 }
