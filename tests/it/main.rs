@@ -15,6 +15,9 @@ mod layers;
 mod python_verification;
 mod restarts;
 mod settings;
+mod simulation;
+#[cfg(feature = "mutants")]
+mod simulation_mutants;
 mod slow_clients;
 mod store_crashes;
 mod store_files;
