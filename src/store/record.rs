@@ -188,10 +188,12 @@ impl Operation for Record {
             if let Some((due, _)) = before.waiting() {
                 remove_due(tables, batch, endpoint, due, message)?;
             }
-            if let Some((due, trigger)) = after.waiting() {
-                if !(mutant::active(Mutant::ForgottenRetry) && key.as_u64() % 4 == 0) {
-                    insert_due(tables, batch, endpoint, due, message, trigger)?;
-                }
+            let forgotten =
+                mutant::active(Mutant::ForgottenRetry) && key.as_u64().is_multiple_of(4);
+            if let Some((due, trigger)) = after.waiting()
+                && !forgotten
+            {
+                insert_due(tables, batch, endpoint, due, message, trigger)?;
             }
         }
         tell_waiting(&after, endpoint, message, batch);

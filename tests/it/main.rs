@@ -20,6 +20,9 @@ mod restarts;
 mod scopes;
 mod secrets;
 mod settings;
+mod simulation;
+#[cfg(feature = "mutants")]
+mod simulation_mutants;
 mod slow_clients;
 mod store_crashes;
 mod store_files;
