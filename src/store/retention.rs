@@ -174,7 +174,7 @@ impl Retire {
         let mut looked = 0;
         let start = from.as_u64().to_be_bytes();
         for row in tables.messages.range::<&[u8; 8]>(&start..)? {
-            from = message_key(row?.0.value());
+            from = message_key(*row?.0.value());
             if from >= messages_before && over == 0 {
                 break;
             }
@@ -198,7 +198,7 @@ impl Retire {
             .payloads
             .range::<&[u8; 8]>(&start.to_be_bytes()..&end.to_be_bytes())?;
         for row in rows {
-            let message = message_key(row?.0.value());
+            let message = message_key(*row?.0.value());
             if looked == STEP_ROWS {
                 plan.next = Some(message);
                 return Ok(());
@@ -212,8 +212,8 @@ impl Retire {
     }
 }
 
-fn message_key(key: &[u8; 8]) -> MessageKey {
-    MessageKey::from_u64(u64::from_be_bytes(*key))
+fn message_key(key: [u8; 8]) -> MessageKey {
+    MessageKey::from_u64(u64::from_be_bytes(key))
 }
 
 fn waits(deliveries: &[(EndpointKey, Delivery)]) -> bool {
