@@ -1,9 +1,11 @@
 //! The command line: its shape, and a file for each command.
 
+pub mod completions;
 pub mod config;
 mod flags;
 pub mod health;
 pub mod keys;
+pub mod man;
 pub mod serve;
 pub mod sign;
 
@@ -50,6 +52,10 @@ pub enum Command {
     Health(HealthArgs),
     /// Show or check the settings
     Config(ConfigArgs),
+    /// Print the completion script of a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write all of them
+    Man(man::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +164,8 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> io::Result<u8> {
         }
         Command::Health(args) => health::run(args, console),
         Command::Config(args) => config::run(args, console),
+        Command::Completions(args) => completions::run(&args, console),
+        Command::Man(args) => man::run(&args, console),
     }
 }
 
