@@ -5,6 +5,7 @@ pub mod auth;
 pub mod body;
 pub mod cors;
 pub mod fallback;
+pub mod fixed;
 pub mod json;
 pub mod paging;
 pub mod path;

@@ -6,6 +6,7 @@
 //! requests; time stands still, so that nothing else changes the store.
 
 mod client;
+mod documented;
 mod routes;
 
 use hookpost::domain::ids::{ApplicationKey, Ids, Key as _};
@@ -365,7 +366,7 @@ async fn methods_that_a_path_does_not_take_are_refused_with_those_it_takes() {
             .header("origin", "https://a.test")
             .header("access-control-request-method", "PUT");
         let want = match route.face() {
-            Face::Api => Want::Is(204),
+            Face::Api | Face::Document => Want::Is(204),
             Face::Health => Want::Is(405),
             Face::Inbox => Want::Good,
         };
@@ -586,7 +587,7 @@ async fn without_one_right_key_nothing_is_said() {
         for (n, ask) in asks.iter().enumerate() {
             let want = match route.face() {
                 Face::Api => Want::Code(401, "unauthorized"),
-                Face::Health | Face::Inbox => Want::Good,
+                Face::Health | Face::Document | Face::Inbox => Want::Good,
             };
             world.ask(&format!("key {n}"), &route, ask, &want).await;
         }

@@ -8,6 +8,7 @@ use http::header::LINK;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{absent, application, idempotent, required_application, uid, written};
 use crate::domain::ids::{Ids, MessageKey};
@@ -28,13 +29,18 @@ use crate::store::Accepted;
 /// Bytes of a message's body beside its payload.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Message)]
 pub(super) struct Shape<'a> {
+    /// Labels that narrow which endpoints get it.
     channels: &'a [String],
+    /// What happened, as a dotted name.
     event_type: &'a str,
     /// The bytes that came in; null once retention took them.
+    #[schema(value_type = serde_json::Value)]
     payload: Option<&'a RawValue>,
+    /// Yours. It need not be unique: in a path it means the newest message that has it.
     uid: Option<&'a str>,
     id: String,
     created: Timestamp,

@@ -11,6 +11,7 @@ mod endpoint_messages;
 mod endpoints;
 mod inboxes;
 mod messages;
+pub(in crate::api) mod openapi;
 mod replays;
 mod store;
 

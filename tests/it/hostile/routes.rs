@@ -14,13 +14,17 @@ pub(super) struct Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Face {
     Api,
+    /// What describes the API, to anybody.
+    Document,
     Health,
     Inbox,
 }
 
 impl Route {
     pub(super) fn face(&self) -> Face {
-        if self.path.starts_with("/api/v1") {
+        if self.path == "/api/v1/openapi.json" {
+            Face::Document
+        } else if self.path.starts_with("/api/v1") {
             Face::Api
         } else if self.path.starts_with("/in/") {
             Face::Inbox
@@ -110,6 +114,7 @@ impl Route {
             | "/applications/{app}/endpoints/{ep}/secret"
             | "/inboxes"
             | "/store"
+            | "/openapi.json"
             | "/healthz"
             | "/readyz" => &[],
             one_thing if one_thing.ends_with('}') => &[],
@@ -125,6 +130,7 @@ pub(super) fn all() -> Vec<Route> {
         path: format!("/api/v1{path}"),
     });
     let others = [
+        ("GET", "/api/v1/openapi.json"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("POST", "/in/{token}"),

@@ -13,6 +13,7 @@ pub(crate) mod http_client;
 pub(crate) mod patience;
 pub(crate) mod python;
 pub(crate) mod redact;
+pub(crate) mod schema;
 pub(crate) mod server_process;
 pub(crate) mod sink;
 pub(crate) mod store;
