@@ -13,6 +13,7 @@ use hookpost::domain::ids::{ApplicationKey, Ids, Key as _};
 use hookpost::domain::principal::Scope;
 use hookpost::domain::secret::Secret;
 use hookpost::domain::time::Timestamp;
+use hookpost::http::assets;
 use serde_json::{Value, json};
 
 use self::client::{Ask, Sent, Told};
@@ -149,6 +150,8 @@ impl World {
             "{msg}" => &place.msg,
             "{atmpt}" => &place.atmpt,
             "{token}" => &self.token,
+            "{page}" => "messages",
+            "{file}" => assets::path("tokens.css").trim_start_matches("/static/"),
             other => panic!("nothing stands for {other} among the hostile requests"),
         }
     }
@@ -367,7 +370,7 @@ async fn methods_that_a_path_does_not_take_are_refused_with_those_it_takes() {
             .header("access-control-request-method", "PUT");
         let want = match route.face() {
             Face::Api | Face::Document => Want::Is(204),
-            Face::Health => Want::Is(405),
+            Face::Health | Face::Pages => Want::Is(405),
             Face::Inbox => Want::Good,
         };
         world.ask("preflight", route, &preflight, &want).await;
@@ -587,7 +590,7 @@ async fn without_one_right_key_nothing_is_said() {
         for (n, ask) in asks.iter().enumerate() {
             let want = match route.face() {
                 Face::Api => Want::Code(401, "unauthorized"),
-                Face::Health | Face::Document | Face::Inbox => Want::Good,
+                Face::Health | Face::Document | Face::Pages | Face::Inbox => Want::Good,
             };
             world.ask(&format!("key {n}"), &route, ask, &want).await;
         }

@@ -9,6 +9,8 @@ mod crash_loop;
 mod deliveries;
 #[cfg(unix)]
 mod disk_full;
+#[cfg(unix)]
+mod docs;
 mod evil_endpoints;
 mod field_rules;
 mod guard;

@@ -17,6 +17,8 @@ pub(super) enum Face {
     /// What describes the API, to anybody.
     Document,
     Health,
+    /// Pages and their files.
+    Pages,
     Inbox,
 }
 
@@ -28,6 +30,8 @@ impl Route {
             Face::Api
         } else if self.path.starts_with("/in/") {
             Face::Inbox
+        } else if self.path.starts_with("/docs") || self.path.starts_with("/static") {
+            Face::Pages
         } else {
             Face::Health
         }
@@ -115,6 +119,7 @@ impl Route {
             | "/inboxes"
             | "/store"
             | "/openapi.json"
+            | "/docs"
             | "/healthz"
             | "/readyz" => &[],
             one_thing if one_thing.ends_with('}') => &[],
@@ -131,6 +136,9 @@ pub(super) fn all() -> Vec<Route> {
     });
     let others = [
         ("GET", "/api/v1/openapi.json"),
+        ("GET", "/docs"),
+        ("GET", "/docs/{page}"),
+        ("GET", "/static/{file}"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("POST", "/in/{token}"),

@@ -9,6 +9,7 @@ pub(crate) mod app;
 pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod entropy;
+pub(crate) mod html;
 pub(crate) mod http_client;
 pub(crate) mod patience;
 pub(crate) mod python;

@@ -35,7 +35,7 @@ pub(super) fn noun() -> Noun {
 }
 
 fn operations() -> Vec<Operation> {
-    let inbox = || ("/inboxes", json!({"name": "Acme's endpoint"}));
+    let inbox = || ("/inboxes", json!({"name": "trial"}));
     vec![
         Operation::post("/applications/{app}/endpoints", "createEndpoint")
             .says(

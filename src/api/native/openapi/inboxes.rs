@@ -42,7 +42,7 @@ fn operations() -> Vec<Operation> {
             .pages("something received"),
         with_token(Operation::put("/inboxes/{token}", "updateInbox"))
             .says("Change an inbox", "What it answers from now on: with 500, deliveries to it fail and are retried.")
-            .takes(input("InboxChange"), json!({"answerStatus": 500}))
+            .takes(input("InboxChange"), json!({"answerStatus": 204}))
             .answers::<Shape>(200, "The inbox as it is now.", example()),
     ]
 }
