@@ -4,6 +4,7 @@
 pub mod applications;
 pub mod endpoints;
 pub mod inboxes;
+pub mod signatures;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::control::{ControlError, FieldError};
+use crate::domain::endpoint::SECRETS_MAX;
 use crate::store::{Refusal, StoreError, WriteError};
 
 /// Seconds after which a store that is busy or reopening may be asked again.
@@ -144,6 +145,14 @@ impl From<Refusal> for Problem {
                 StatusCode::CONFLICT,
                 "payload_gone",
                 "The payload is no longer kept, so it cannot be sent again. Send a new message.",
+            ),
+            Refusal::TooManySecrets => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_secrets",
+                format!(
+                    "The endpoint already has {SECRETS_MAX} secrets that sign. Wait until one expires, rotate \
+                     with a gracePeriodSeconds of 0, or replace all of them with PUT and `secrets`."
+                ),
             ),
             Refusal::EndpointDisabled => Self::new(
                 StatusCode::CONFLICT,

@@ -20,7 +20,7 @@ use crate::domain::attempt::{
 use crate::domain::audit::AuditEntry;
 use crate::domain::delivery::{AttemptMark, Delivery, DeliveryState, Told, Trigger, Verdict};
 use crate::domain::endpoint::{
-    CustomHeader, Disabled, DisabledReason, Endpoint, EndpointState, SuccessRule,
+    CustomHeader, Disabled, DisabledReason, Endpoint, EndpointSecret, EndpointState, SuccessRule,
 };
 use crate::domain::environment::Environment;
 use crate::domain::fanout::EventFilter;
@@ -206,6 +206,8 @@ pub(super) struct EndpointV1 {
     event_types: Vec<String>,
     channels: Vec<String>,
     signatures: Vec<Scheme>,
+    payload_in_headers: bool,
+    ascii_body: bool,
     retry_schedule_ms: Option<Vec<u64>>,
     timeout_ms: Option<u64>,
     rate_limit: Option<u32>,
@@ -225,7 +227,8 @@ row!(EndpointV1, 1);
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EndpointSecretsV1 {
-    secrets: Vec<String>,
+    /// Each with the moment from which it does not sign.
+    secrets: Vec<(String, Option<Timestamp>)>,
     headers: Vec<(String, String)>,
 }
 row!(EndpointSecretsV1, 1);
@@ -234,12 +237,9 @@ impl From<&Endpoint> for EndpointSecretsV1 {
     fn from(endpoint: &Endpoint) -> Self {
         let header =
             |header: &CustomHeader| (header.name.clone(), header.value.expose().to_owned());
+        let secret = |of: &EndpointSecret| (of.secret.text().expose().to_owned(), of.expires);
         Self {
-            secrets: endpoint
-                .secrets
-                .iter()
-                .map(|secret| secret.text().expose().to_owned())
-                .collect(),
+            secrets: endpoint.secrets.iter().map(secret).collect(),
             headers: endpoint.headers.iter().map(header).collect(),
         }
     }
@@ -267,6 +267,8 @@ impl EndpointV1 {
                 .collect(),
             channels: endpoint.channels.clone(),
             signatures: endpoint.signatures.clone(),
+            payload_in_headers: endpoint.payload_in_headers,
+            ascii_body: endpoint.ascii_body,
             retry_schedule_ms: endpoint
                 .retry_schedule
                 .as_ref()
@@ -297,10 +299,13 @@ impl EndpointV1 {
             .event_types
             .iter()
             .map(|text| EventFilter::parse(text).map_err(|_| BAD_FILTER));
-        let signing = secrets
-            .secrets
-            .iter()
-            .map(|text| SigningSecret::parse(text).map_err(|_| BAD_SECRET));
+        let signing = secrets.secrets.iter().map(|(text, expires)| {
+            let secret = SigningSecret::parse(text).map_err(|_| BAD_SECRET)?;
+            Ok(EndpointSecret {
+                secret,
+                expires: *expires,
+            })
+        });
         let header = |(name, value)| CustomHeader {
             name,
             value: Secret::new(value),
@@ -318,8 +323,10 @@ impl EndpointV1 {
             event_types: event_types.collect::<Result<_, _>>()?,
             channels: self.channels,
             headers: secrets.headers.into_iter().map(header).collect(),
-            secrets: signing.collect::<Result<_, _>>()?,
+            secrets: signing.collect::<Result<_, StoreError>>()?,
             signatures: self.signatures,
+            payload_in_headers: self.payload_in_headers,
+            ascii_body: self.ascii_body,
             retry_schedule: self
                 .retry_schedule_ms
                 .map(|waits| waits.into_iter().map(Duration::from_millis).collect()),

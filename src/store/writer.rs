@@ -72,6 +72,9 @@ pub enum Refusal {
     /// Retention took the payload.
     #[error("the payload is no longer kept")]
     PayloadGone,
+    /// One more secret would sign than an endpoint may have.
+    #[error("the endpoint has too many valid secrets")]
+    TooManySecrets,
     /// The endpoint is disabled.
     #[error("the endpoint is disabled")]
     EndpointDisabled,

@@ -100,7 +100,7 @@ fn send_signed(
         .map(|secret| SigningSecret::parse(secret).expect("is a secret"))
         .collect();
     let time_s = SystemClock.now().0 / 1000 - late_s;
-    let parts = SignedParts::sign(&Scheme::ALL, &secrets, ID, time_s, body.as_bytes());
+    let parts = SignedParts::sign(&Scheme::DEFAULT, &secrets, ID, time_s, body.as_bytes());
     let headers = parts.headers(ID);
     let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
     let address = ([127, 0, 0, 1], receiver.port()).into();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hookpost::control::endpoints::EndpointInput;
+use hookpost::control::endpoints::{EndpointInput, RotationInput};
 use hookpost::control::{Control, ControlError};
 use hookpost::domain::address::DestinationPolicy;
 use hookpost::domain::application::ApplicationChange;
@@ -169,6 +169,13 @@ async fn verbs(app: &TestApp, scope: Scope, of: &Tenant) -> Vec<(&'static str, C
         .update_endpoint(caller, application, endpoint, unknown_mask)
         .await;
     told.push(("ask for a stored header", came(oracle)));
+    let read = control.read_secrets(caller, application, endpoint).await;
+    told.push(("read secrets", came(read)));
+    let rotation = RotationInput::default();
+    let rotated = control
+        .rotate_secret(caller, application, endpoint, rotation, None)
+        .await;
+    told.push(("rotate secret", came(rotated)));
     let deleted = control.delete_endpoint(caller, application, endpoint).await;
     told.push(("delete endpoint", came(deleted)));
     told

@@ -66,6 +66,7 @@ routes! {
     PUT "/applications/{app}/endpoints/{ep}" Manage => endpoints::update;
     DELETE "/applications/{app}/endpoints/{ep}" Manage => endpoints::delete;
     GET "/applications/{app}/endpoints/{ep}/secret" Secrets => endpoints::secret;
+    POST "/applications/{app}/endpoints/{ep}/secret/rotations" Secrets => endpoints::rotate;
     GET "/applications/{app}/endpoints/{ep}/attempts" Read => attempts::of_endpoint;
     GET "/applications/{app}/messages" Read => messages::list;
     POST "/applications/{app}/messages" Send => messages::create;

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::super::codec::{decode, encode};
 use super::*;
 use crate::domain::ids::Key as _;
-use crate::domain::signing::{SignedParts, StandardSignature};
+use crate::domain::signing::{
+    CustomScheme, Encoding, NamedSignatures, SignedParts, StandardSignature, Template,
+};
 
 const T: Timestamp = Timestamp(1_795_305_600_123);
 
@@ -205,6 +207,8 @@ fn endpoints_have_their_bytes() {
         event_types: Vec::new(),
         channels: Vec::new(),
         signatures: vec![Scheme::Standard, Scheme::Octohooks],
+        payload_in_headers: false,
+        ascii_body: false,
         retry_schedule_ms: None,
         timeout_ms: None,
         rate_limit: None,
@@ -220,7 +224,7 @@ fn endpoints_have_their_bytes() {
     check(
         &bare(),
         "0101020000001268747470733a2f2f612e6578616d706c652f01000000020001 \
-         00000000000000fbe8b584a034fbe8b584a0340003010203",
+         000000000000000000fbe8b584a034fbe8b584a0340003010203",
     );
     let full = EndpointV1 {
         name: "n".into(),
@@ -230,7 +234,20 @@ fn endpoints_have_their_bytes() {
         paused: true,
         event_types: vec!["order.*".into()],
         channels: vec!["c".into()],
-        signatures: vec![Scheme::Octohooks],
+        signatures: vec![
+            Scheme::Octohooks,
+            Scheme::Optech {
+                header: "x-o".into(),
+            },
+            Scheme::Custom(CustomScheme {
+                header: "x-c".into(),
+                template: Template::to_sign("{id}.{timestamp}.{body}").unwrap(),
+                encoding: Encoding::Base64,
+                prefix: Template::prefix("t={timestamp},").unwrap(),
+            }),
+        ],
+        payload_in_headers: true,
+        ascii_body: true,
         retry_schedule_ms: Some(vec![5_000, 300_000]),
         timeout_ms: Some(15_000),
         rate_limit: Some(100),
@@ -244,18 +261,19 @@ fn endpoints_have_their_bytes() {
     check(
         &full,
         "010102016e01017501641268747470733a2f2f612e6578616d706c652f000101 \
-         076f726465722e2a010163010101028827e0a712019875016401c80101024f4b \
+         076f726465722e2a01016303010203782d6f0303782d63050100012e0200012e \
+         0301030002743d0200012c010101028827e0a712019875016401c80101024f4b \
          010a746578742f706c61696e01016b0176fbe8b584a034fbe8b584a03401fbe8 \
          b584a03403010203",
     );
     let secrets = EndpointSecretsV1 {
-        secrets: vec!["whsec_AAAA".into()],
+        secrets: vec![("whsec_AAAA".into(), None), ("b".into(), Some(T))],
         headers: vec![("authorization".into(), "Bearer x".into())],
     };
     check(
         &secrets,
-        "01010a77687365635f41414141010d617574686f72697a6174696f6e08426561 \
-         7265722078",
+        "01020a77687365635f4141414100016201fbe8b584a034010d617574686f7269 \
+         7a6174696f6e084265617265722078",
     );
     for (disabled, want) in [
         (None, "010001fbe8b584a0341401"),
@@ -334,56 +352,56 @@ fn attempts_have_their_bytes_whatever_came_of_them() {
         (
             Outcome::Response { status: 200 },
             Verdict::Delivered,
-            "010102ffffffffffffffffff0103fbe8b584a034000000000000000000c80100 \
-         00000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000000000000000000000000 \
+             c8010000000000000000",
         ),
         (
             Outcome::Response { status: 410 },
             Verdict::Gone,
-            "010102ffffffffffffffffff0103fbe8b584a0340002000000000000009a0300 \
-         00000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000200000000000000000000 \
+             9a030000000000000000",
         ),
         (
             Outcome::TimedOut { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000001037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000001 \
+             037768790000000000000000",
         ),
         (
             Outcome::DnsFailed { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000002037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000002 \
+             037768790000000000000000",
         ),
         (
             Outcome::Refused { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000003037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000003 \
+             037768790000000000000000",
         ),
         (
             Outcome::Reset { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000004037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000004 \
+             037768790000000000000000",
         ),
         (
             Outcome::TlsFailed { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000005037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000005 \
+             037768790000000000000000",
         ),
         (
             Outcome::BlockedAddress { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000006037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000006 \
+             037768790000000000000000",
         ),
         (
             Outcome::Protocol { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000007037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000007 \
+             037768790000000000000000",
         ),
     ] {
         check(&attempt(outcome, verdict, Trigger::Scheduled), want);
@@ -421,8 +439,16 @@ fn an_attempt_with_everything_has_its_bytes() {
                     StandardSignature::V1a(vec![2; 64]),
                 ],
                 octohooks: vec![[3; 32]],
+                named: vec![NamedSignatures {
+                    header: "x-c".into(),
+                    prefix: "t=1,".into(),
+                    encoding: Encoding::Hex,
+                    macs: vec![[4; 32]],
+                }],
+                shows_id_and_time: true,
             },
             custom: vec![("x-a".into(), "b".into())],
+            left_out: vec!["é".into()],
         },
         response: Some(CapturedResponse {
             headers: vec![("server".into(), b"s".to_vec())],
@@ -452,8 +478,10 @@ fn an_attempt_with_everything_has_its_bytes() {
          0101400202020202020202020202020202020202020202020202020202020202 \
          0202020202020202020202020202020202020202020202020202020202020202 \
          0202020103030303030303030303030303030303030303030303030303030303 \
-         030303030103782d61016200c8010101067365727665720173026f6b01010203 \
-         9003a0c21e0100c0000201bb0301fbe8b584a034",
+         030303030103782d6304743d312c000104040404040404040404040404040404 \
+         04040404040404040404040404040404010103782d6101620102c3a900c80101 \
+         01067365727665720173026f6b010102039003a0c21e0100c0000201bb0301fb \
+         e8b584a034",
     );
     check(
         &full("[2001:db8::1]:443"),
@@ -463,8 +491,10 @@ fn an_attempt_with_everything_has_its_bytes() {
          0101400202020202020202020202020202020202020202020202020202020202 \
          0202020202020202020202020202020202020202020202020202020202020202 \
          0202020103030303030303030303030303030303030303030303030303030303 \
-         030303030103782d61016200c8010101067365727665720173026f6b01010203 \
-         9003a0c21e010120010db8000000000000000000000001bb0301fbe8b584a034",
+         030303030103782d6304743d312c000104040404040404040404040404040404 \
+         04040404040404040404040404040404010103782d6101620102c3a900c80101 \
+         01067365727665720173026f6b010102039003a0c21e010120010db800000000 \
+         0000000000000001bb0301fbe8b584a034",
     );
 }
 

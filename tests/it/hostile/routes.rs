@@ -38,6 +38,12 @@ impl Route {
         self.method == "GET" && (self.path.ends_with('}') || self.path.ends_with("/secret"))
     }
 
+    /// Whether a good request leaves something on disk. Reading secrets does:
+    /// it is written down.
+    pub(super) fn writes(&self) -> bool {
+        self.method != "GET" || self.path.ends_with("/secret")
+    }
+
     pub(super) fn params(&self) -> Vec<String> {
         let names = self.path.split('/').filter(|part| part.starts_with('{'));
         names.map(str::to_owned).collect()
@@ -61,6 +67,10 @@ impl Route {
                 "PUT",
                 "/applications/{app}" | "/applications/{app}/endpoints/{ep}" | "/inboxes/{token}",
             ) => Some(json!({"name": "n"})),
+            ("POST", "/applications/{app}/endpoints/{ep}/secret/rotations") => {
+                // Secrets that stop at once: nothing piles up.
+                Some(json!({"gracePeriodSeconds": 0}))
+            }
             ("POST", "/applications/{app}/endpoints") => {
                 Some(json!({"url": "https://a.example/", "enabled": false}))
             }
@@ -80,6 +90,10 @@ impl Route {
             "/applications" | "/applications/{app}" => application_fields(create),
             "/applications/{app}/messages" => message_fields(),
             "/inboxes" | "/inboxes/{token}" => inbox_fields(),
+            "/applications/{app}/endpoints/{ep}/secret/rotations" => vec![
+                field("gracePeriodSeconds", Kind::Number(0, 2_592_000)),
+                field("secret", Kind::Text(1, 1024)),
+            ],
             "/applications/{app}/endpoints" | "/applications/{app}/endpoints/{ep}" => {
                 endpoint_fields(create)
             }
@@ -146,6 +160,8 @@ pub(super) enum Kind {
     Free(usize),
     /// Visible ASCII without spaces at its ends.
     HeaderValue,
+    /// So many bytes of visible ASCII that do not begin with a space.
+    Prefix(usize),
     Flag,
     Number(u64, u64),
     List,
@@ -168,6 +184,10 @@ impl Kind {
             (Self::HeaderValue, Value::String(text)) => {
                 let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
                 visible && text.trim() == text && text.len() <= 4096
+            }
+            (Self::Prefix(max), Value::String(text)) => {
+                let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+                visible && !text.starts_with(' ') && text.len() <= max
             }
             (Self::Flag, value) => value.is_boolean(),
             (Self::Number(min, max), value) => value
@@ -241,8 +261,18 @@ fn inbox_fields() -> Vec<Field> {
     ]
 }
 
+/// A custom scheme with `value` for one of its parts.
+fn custom_scheme(part: &str, value: Value) -> Value {
+    let mut scheme = json!({
+        "scheme": "custom", "header": "x-a", "template": "{body}", "encoding": "hex"
+    });
+    scheme[part] = value;
+    json!([scheme])
+}
+
 fn endpoint_fields(create: bool) -> Vec<Field> {
     let url = field("url", Kind::Never);
+    let part = |around| field("signatures", Kind::Never).inside(around);
     let item = |name, kind| field(name, kind).inside(|value| json!([value])).required();
     let entry = |name, kind| {
         field(name, kind)
@@ -269,6 +299,14 @@ fn endpoint_fields(create: bool) -> Vec<Field> {
         field("signatures", Kind::Never)
             .inside(|value| json!([{"scheme": value}]))
             .required(),
+        field("signatures", Kind::Never)
+            .inside(|value| json!([{"scheme": "optech", "header": value}])),
+        part(|value| custom_scheme("header", value)).required(),
+        part(|value| custom_scheme("template", value)).required(),
+        part(|value| custom_scheme("encoding", value)).required(),
+        field("signatures", Kind::Prefix(64)).inside(|value| custom_scheme("prefix", value)),
+        field("payloadInHeaders", Kind::Flag),
+        field("asciiBody", Kind::Flag),
         field("retrySchedule", Kind::List),
         item("retrySchedule", Kind::Never),
         field("rateLimit", Kind::Number(0, 10_000)),
@@ -283,4 +321,6 @@ fn endpoint_fields(create: bool) -> Vec<Field> {
 }
 
 /// Names in an answer that nobody sets.
-pub(super) const READ_ONLY: &[&str] = &["id", "created", "updated", "disabled", "token", "url"];
+pub(super) const READ_ONLY: &[&str] = &[
+    "id", "created", "updated", "disabled", "key", "text", "previous", "token", "url",
+];

@@ -71,6 +71,8 @@ fn merged(over: EndpointChange, under: EndpointChange) -> EndpointChange {
         headers: over.headers.or(under.headers),
         secrets: over.secrets.or(under.secrets),
         signatures: over.signatures.or(under.signatures),
+        payload_in_headers: over.payload_in_headers.or(under.payload_in_headers),
+        ascii_body: over.ascii_body.or(under.ascii_body),
         retry_schedule: over.retry_schedule.or(under.retry_schedule),
         timeout: over.timeout.or(under.timeout),
         rate_limit: over.rate_limit.or(under.rate_limit),
