@@ -2,7 +2,9 @@
 //! of the command line.
 
 use crate::domain::header;
-use crate::domain::signing::{CustomScheme, Encoding, OPTECH_HEADER, Scheme, Template};
+use crate::domain::signing::{
+    CustomScheme, Encoding, OPTECH_HEADER, Scheme, Template, TemplateRefusal,
+};
 
 /// What a caller gives for a signature scheme, as texts. `None`: left out.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +26,10 @@ pub struct SchemeError {
 }
 
 impl SchemeError {
-    fn new(field: &'static str, detail: impl ToString) -> Self {
+    fn new(field: &'static str, detail: impl Into<String>) -> Self {
         Self {
             field: Some(field),
-            detail: detail.to_string(),
+            detail: detail.into(),
         }
     }
 }
@@ -82,12 +84,16 @@ impl SchemeInput {
         let encodings = || format!("must be one of {}", Encoding::NAMES.join(", "));
         Ok(CustomScheme {
             header: checked(header)?,
-            template: Template::to_sign(&template).map_err(|e| SchemeError::new("template", e))?,
+            template: Template::to_sign(&template).map_err(refused("template"))?,
             encoding: Encoding::from_name(&encoding)
                 .ok_or_else(|| SchemeError::new("encoding", encodings()))?,
-            prefix: Template::prefix(&prefix).map_err(|e| SchemeError::new("prefix", e))?,
+            prefix: Template::prefix(&prefix).map_err(refused("prefix"))?,
         })
     }
+}
+
+fn refused(field: &'static str) -> impl Fn(TemplateRefusal) -> SchemeError {
+    move |refusal| SchemeError::new(field, refusal.to_string())
 }
 
 fn checked(header: String) -> Result<String, SchemeError> {

@@ -23,6 +23,10 @@ pub const METADATA_BYTES_MAX: usize = 4096;
 pub const MASKED: &str = "••••";
 
 /// An endpoint's settings. Its owner changes them; the engine never does.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with one another"
+)]
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub key: EndpointKey,

@@ -95,11 +95,12 @@ impl SignedParts {
     #[must_use]
     pub fn sign<'a>(
         schemes: &[Scheme],
-        secrets: impl IntoIterator<Item = &'a SigningSecret> + Clone,
+        secrets: impl IntoIterator<Item = &'a SigningSecret, IntoIter: Clone>,
         message_id: &str,
         timestamp_s: u64,
         body: &[u8],
     ) -> Self {
+        let secrets = secrets.into_iter();
         let mut digits = [0; U64_DIGITS];
         let known = Known {
             id: message_id.as_bytes(),
@@ -112,8 +113,7 @@ impl SignedParts {
         };
         if schemes.contains(&Scheme::Standard) {
             let text = standard_text(known.id, known.time, body);
-            let secrets = secrets.clone().into_iter();
-            parts.standard = secrets.map(|s| sign_standard(s, &text)).collect();
+            parts.standard = secrets.clone().map(|s| sign_standard(s, &text)).collect();
         }
         if schemes.contains(&Scheme::Octohooks) {
             parts.octohooks = macs(secrets.clone(), &octohooks_text(known.time, body));
@@ -122,8 +122,7 @@ impl SignedParts {
             let Some(parts_of) = HeaderScheme::of(scheme) else {
                 continue;
             };
-            let secrets = secrets.clone().into_iter();
-            let signatures = parts_of.sign(secrets, known);
+            let signatures = parts_of.sign(secrets.clone(), known);
             if !signatures.macs.is_empty() {
                 parts.named.push(signatures);
                 parts.shows_id_and_time |= parts_of.hides_what_it_signs;

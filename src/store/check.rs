@@ -436,7 +436,14 @@ impl Check<'_> {
             self.expect(bare, |_| {
                 format!("endpoint {id} is deleted and keeps its secrets")
             });
-        } else if let Some(uid) = &endpoint.uid {
+            return Ok(());
+        }
+        let newest = endpoint.secrets.first();
+        let signs = newest.is_some_and(|newest| newest.expires.is_none());
+        self.expect(signs, |_| {
+            format!("endpoint {id} has no secret that goes on signing")
+        });
+        if let Some(uid) = &endpoint.uid {
             let holder = self
                 .tables
                 .endpoint_uids

@@ -192,6 +192,10 @@ impl ApplicationV1 {
     }
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with one another"
+)]
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EndpointV1 {

@@ -343,7 +343,7 @@ fn python_takes_the_signatures_in_headers_that_owners_name() {
     created(&subscribers.server, &endpoints, &body);
     subscribers
         .receiver
-        .expect_all(json!({ "path": "/named", "named": expected }));
+        .expect_all(&json!({ "path": "/named", "named": expected }));
     for payload in payloads() {
         subscribers.send(&payload);
         let want = Verdicts {

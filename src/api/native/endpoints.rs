@@ -39,6 +39,10 @@ const DESCRIPTION_CHARS_MAX: usize = 2000;
 const SECRET_CHARS_MAX: usize = 1024;
 const SUCCESS_BODY_CHARS_MAX: usize = 1024;
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with one another"
+)]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Shape<'a> {

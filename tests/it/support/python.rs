@@ -87,11 +87,11 @@ impl VerifyReceiver {
     /// `standard` are for the packages, `text` are for `X-Signature`. To be
     /// called when no request is under way.
     pub(crate) fn expect(&mut self, path: &str, standard: &[&str], text: &[&str]) {
-        self.expect_all(json!({ "path": path, "standard": standard, "text": text }));
+        self.expect_all(&json!({ "path": path, "standard": standard, "text": text }));
     }
 
     /// As [`expect`](Self::expect), with "named" as the script describes it.
-    pub(crate) fn expect_all(&mut self, line: Value) {
+    pub(crate) fn expect_all(&mut self, line: &Value) {
         let path = line["path"].clone();
         writeln!(self.stdin, "{line}").expect("it reads stdin");
         let answer = self.line();
