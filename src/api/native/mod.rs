@@ -11,6 +11,7 @@ mod endpoints;
 mod inboxes;
 mod messages;
 mod replays;
+mod statistics;
 mod store;
 
 use std::sync::Arc;
@@ -61,6 +62,7 @@ routes! {
     DELETE "/applications/{app}/endpoints/{ep}" => endpoints::delete;
     GET "/applications/{app}/endpoints/{ep}/secret" => endpoints::secret;
     GET "/applications/{app}/endpoints/{ep}/attempts" => attempts::of_endpoint;
+    GET "/applications/{app}/endpoints/{ep}/statistics" => statistics::of_endpoint;
     GET "/applications/{app}/messages" => messages::list;
     POST "/applications/{app}/messages" => messages::create;
     GET "/applications/{app}/messages/{msg}" => messages::show;
@@ -68,11 +70,13 @@ routes! {
     GET "/applications/{app}/messages/{msg}/attempts" => attempts::of_message;
     GET "/applications/{app}/messages/{msg}/attempts/{atmpt}" => attempts::show;
     POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" => replays::create;
+    GET "/applications/{app}/statistics" => statistics::of_application;
     GET "/inboxes" => inboxes::list;
     POST "/inboxes" => inboxes::create;
     GET "/inboxes/{token}" => inboxes::show;
     PUT "/inboxes/{token}" => inboxes::update;
     GET "/inboxes/{token}/received" => inboxes::received;
+    GET "/statistics" => statistics::of_environment;
     GET "/store" => store::show;
 }
 
