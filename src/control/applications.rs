@@ -50,6 +50,6 @@ impl Control {
         if !principal.scope.covers_environment() {
             return Err(Refusal::NoApplication.into());
         }
-        Ok(self.store.delete_application(principal.scope, key).await?)
+        Ok(self.store.delete_application(principal, key).await?)
     }
 }

@@ -134,7 +134,7 @@ impl Control {
     ) -> Result<LiveEndpoint, ControlError> {
         Ok(self
             .store
-            .delete_endpoint(principal.scope, application, endpoint)
+            .delete_endpoint(principal, application, endpoint)
             .await?)
     }
 

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::ids::{ApiKeyKey, ApplicationKey, EnvironmentKey};
-use super::principal::{Principal, Scope};
+use super::principal::{Actor, Capabilities, Principal, Scope};
 use super::secret::Secret;
 use super::time::Timestamp;
 
@@ -25,6 +25,7 @@ pub struct ApiKey {
     /// The first characters of the text, to tell keys apart by.
     pub shown: String,
     pub hash: [u8; 32],
+    pub capabilities: Capabilities,
     pub created: Timestamp,
 }
 
@@ -37,6 +38,8 @@ impl ApiKey {
                 environment: self.environment,
                 application: self.application,
             },
+            capabilities: self.capabilities,
+            actor: Actor::ApiKey(self.key),
         }
     }
 }

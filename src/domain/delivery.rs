@@ -41,6 +41,18 @@ pub enum DeliveryState {
     Cancelled,
 }
 
+/// What operational events have said about a delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// Nothing that still holds.
+    #[default]
+    Nothing,
+    /// That it fails.
+    Failing,
+    /// That it was given up.
+    Exhausted,
+}
+
 /// One attempt, as its delivery remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptMark {
@@ -61,6 +73,7 @@ pub struct Delivery {
     pub retries_used: u16,
     /// Whether an attempt has ever succeeded: a failed replay does not undo it.
     pub succeeded: bool,
+    pub told: Told,
     pub created: Timestamp,
 }
 
@@ -74,6 +87,7 @@ impl Delivery {
             attempt_count: 0,
             retries_used: 0,
             succeeded: false,
+            told: Told::Nothing,
             created: due,
         }
     }

@@ -142,6 +142,8 @@ pub struct EndpointState {
     pub failing_since: Option<Timestamp>,
     /// Failed attempts since the last success.
     pub failures: u32,
+    /// An operational event has said that it is failing.
+    pub told_failing: bool,
 }
 
 /// That the engine disabled an endpoint, and why.
@@ -158,6 +160,20 @@ pub enum DisabledReason {
     /// It only failed for longer than [`FAILING_FOR_MAX`].
     Failing,
 }
+
+impl DisabledReason {
+    /// What the API calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+/// How long an endpoint may only fail before an operational event says so.
+pub const FAILING_TOLD_AFTER: Duration = Duration::from_hours(1);
 
 /// How long an endpoint may only fail before it is disabled.
 pub const FAILING_FOR_MAX: Duration = Duration::from_hours(120);

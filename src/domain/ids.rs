@@ -93,6 +93,10 @@ keys! {
     InboxKey = "inbox_";
     /// One request that an inbox took in.
     ReceivedKey = "rcv_";
+    /// A long action with a plan, progress and cancel.
+    JobKey = "job_";
+    /// An entry of the audit log.
+    AuditKey = "audit_";
 }
 
 /// The smallest key that anything made at or after `moment` can have.

@@ -21,6 +21,8 @@ pub const JSON: &str = "application/json";
 pub enum Origin {
     /// Posted to the API.
     Api,
+    /// Written by Hookpost itself: an operational event.
+    Operational,
 }
 
 /// A message without its payload.

@@ -1,6 +1,8 @@
 //! Authentication: an API key becomes a [`Principal`].
 
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -8,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use super::problem::Problem;
 use super::state::AppState;
 use crate::domain::api_key;
-use crate::domain::principal::Principal;
+use crate::domain::principal::{Capability, Principal};
 
 /// Notes who sent `request`: its `Authorization` must be an API key, as
 /// `Bearer KEY` or bare.
@@ -44,6 +46,26 @@ fn refusal() -> Problem {
         "Send an API key of this server: `Authorization: Bearer KEY`. `hookpost keys create` makes one.",
     );
     problem.with_header(WWW_AUTHENTICATE, "Bearer")
+}
+
+/// Lets through who may do what a route is for; behind [`admit`].
+///
+/// # Errors
+/// 403 for others.
+pub async fn require(
+    State(wanted): State<Capability>,
+    Caller(principal): Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if principal.capabilities.allow(wanted) {
+        return Ok(next.run(request).await);
+    }
+    let detail = format!(
+        "This API key does not have the scope `{}`. Use one that has; nothing was done.",
+        wanted.name()
+    );
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
 }
 
 /// Who sent the request: an extractor for handlers behind [`admit`].

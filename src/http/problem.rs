@@ -127,6 +127,11 @@ impl From<Refusal> for Problem {
             Refusal::NoMessage => Self::not_found("message"),
             Refusal::NoApiKey => Self::not_found("API key"),
             Refusal::NoInbox => Self::not_found("inbox"),
+            Refusal::BuiltIn => Self::new(
+                StatusCode::CONFLICT,
+                "built_in",
+                "This application belongs to Hookpost: it can have endpoints, but stays as it is.",
+            ),
             Refusal::UidTaken => Self {
                 errors: vec![FieldError::new("uid", "is the uid of another one")],
                 ..Self::new(

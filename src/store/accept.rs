@@ -48,6 +48,15 @@ struct Accept {
     message: NewMessage,
 }
 
+/// The endpoints of `entry` that get `message`.
+pub(super) fn receivers(entry: &ApplicationEntry, message: &NewMessage) -> Vec<EndpointKey> {
+    let wanting = entry
+        .endpoints
+        .iter()
+        .filter(|endpoint| wants(endpoint, message));
+    wanting.map(|endpoint| endpoint.settings.key).collect()
+}
+
 /// Whether this endpoint gets a message, by target and subscription.
 fn wants(endpoint: &LiveEndpoint, message: &NewMessage) -> bool {
     let settings = &endpoint.settings;
@@ -83,11 +92,7 @@ impl Operation for Accept {
                 Ok(entry) => entry,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-        let wanting = entry
-            .endpoints
-            .iter()
-            .filter(|endpoint| wants(endpoint, &self.message));
-        Ok(Ok(wanting.map(|endpoint| endpoint.settings.key).collect()))
+        Ok(Ok(receivers(&entry, &self.message)))
     }
 
     fn apply(
@@ -96,41 +101,50 @@ impl Operation for Accept {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Accepted, StoreError> {
-        let new = self.message;
-        let key: MessageKey = batch.key();
-        let message = Message {
-            key,
-            application: new.application,
-            event_type: new.event_type,
-            channels: new.channels,
-            uid: new.uid,
-            content_type: new.content_type,
-            origin: new.origin,
-        };
-        write_message(&message, &new.payload, tables, batch)?;
-        batch.count_message(message.application, new.payload.len(), tables)?;
-        let content = Arc::new((message, new.payload));
-        // Not when the key says: a key can be ahead of a clock that stepped back.
-        let due = batch.now;
-        let delivery = encode(&DeliveryV1::from(&Delivery::new(due, Trigger::Scheduled)));
-        for &endpoint in &endpoints {
-            let row = pair(key.as_u64(), endpoint.as_u64());
-            tables.deliveries.insert(&row, delivery.as_slice())?;
-            insert_due(tables, batch, endpoint, due, key, Trigger::Scheduled)?;
-            let content = Some(Arc::clone(&content));
-            batch.tell(Change::Waiting {
-                endpoint,
-                message: key,
-                due,
-                trigger: Trigger::Scheduled,
-                content,
-            });
-        }
-        Ok(Accepted {
-            content,
-            deliveries: endpoints.len(),
-        })
+        store_message(self.message, &endpoints, tables, batch)
     }
+}
+
+/// Writes a message with a delivery, and its due row, for each endpoint.
+pub(super) fn store_message(
+    new: NewMessage,
+    endpoints: &[EndpointKey],
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<Accepted, StoreError> {
+    let key: MessageKey = batch.key();
+    let message = Message {
+        key,
+        application: new.application,
+        event_type: new.event_type,
+        channels: new.channels,
+        uid: new.uid,
+        content_type: new.content_type,
+        origin: new.origin,
+    };
+    write_message(&message, &new.payload, tables, batch)?;
+    batch.count_message(message.application, new.payload.len(), tables)?;
+    let content = Arc::new((message, new.payload));
+    // Not when the key says: a key can be ahead of a clock that stepped back.
+    let due = batch.now;
+    let delivery = encode(&DeliveryV1::from(&Delivery::new(due, Trigger::Scheduled)));
+    for &endpoint in endpoints {
+        let row = pair(key.as_u64(), endpoint.as_u64());
+        tables.deliveries.insert(&row, delivery.as_slice())?;
+        insert_due(tables, batch, endpoint, due, key, Trigger::Scheduled)?;
+        let content = Some(Arc::clone(&content));
+        batch.tell(Change::Waiting {
+            endpoint,
+            message: key,
+            due,
+            trigger: Trigger::Scheduled,
+            content,
+        });
+    }
+    Ok(Accepted {
+        content,
+        deliveries: endpoints.len(),
+    })
 }
 
 fn write_message(

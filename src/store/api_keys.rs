@@ -11,6 +11,7 @@ use super::writer::{Batch, Operation, Refusal, WriteError};
 use super::{Store, StoreError};
 use crate::domain::api_key::{self, ApiKey};
 use crate::domain::ids::{ApiKeyKey, EnvironmentKey, Key};
+use crate::domain::principal::Capabilities;
 use crate::domain::secret::Secret;
 
 /// Every API key in the store.
@@ -117,6 +118,7 @@ impl Operation for Create {
             name: self.name,
             shown: self.shown,
             hash: self.hash,
+            capabilities: Capabilities::ADMIN,
             created: batch.now,
         };
         write(&key, tables)?;

@@ -13,8 +13,9 @@ use super::tables::{
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError, sweep};
 use crate::domain::application::{Application, ApplicationChange};
+use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ApplicationKey, EnvironmentKey, Key};
-use crate::domain::principal::Scope;
+use crate::domain::principal::{Principal, Scope};
 
 impl Store {
     /// Makes an application.
@@ -50,10 +51,10 @@ impl Store {
     /// at once for everybody, and swept from the disk afterwards.
     pub async fn delete_application(
         &self,
-        scope: Scope,
+        principal: Principal,
         key: ApplicationKey,
     ) -> Result<Application, WriteError> {
-        self.write_once(Delete { scope, key }).await
+        self.write_once(Delete { principal, key }).await
     }
 
     /// The application with this id or uid, if `scope` covers it.
@@ -205,6 +206,24 @@ pub(super) fn covered(
     Ok(covered.ok_or(Refusal::NoApplication))
 }
 
+/// As [`covered`], for what is done to the application itself: the built-in one
+/// stays as it is.
+fn changeable(
+    scope: Scope,
+    key: ApplicationKey,
+    tables: &Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<Result<Arc<ApplicationEntry>, Refusal>, StoreError> {
+    let found = covered(scope, key, tables, batch)?;
+    let environment = batch.environment(scope.environment);
+    Ok(found.and_then(|entry| {
+        match environment.is_some_and(|environment| environment.operational == key) {
+            true => Err(Refusal::BuiltIn),
+            false => Ok(entry),
+        }
+    }))
+}
+
 struct Update {
     scope: Scope,
     key: ApplicationKey,
@@ -220,7 +239,7 @@ impl Operation for Update {
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
-        let entry = match covered(self.scope, self.key, tables, batch)? {
+        let entry = match changeable(self.scope, self.key, tables, batch)? {
             Ok(entry) => entry,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -271,7 +290,7 @@ impl Operation for Update {
 }
 
 struct Delete {
-    scope: Scope,
+    principal: Principal,
     key: ApplicationKey,
 }
 
@@ -284,7 +303,7 @@ impl Operation for Delete {
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
-        covered(self.scope, self.key, tables, batch)
+        changeable(self.principal.scope, self.key, tables, batch)
     }
 
     fn apply(
@@ -307,6 +326,17 @@ impl Operation for Delete {
                 .remove(number_text(environment, uid).as_slice())?;
         }
         sweep::mark(self.key.as_u64(), sweep::Kind::Application, tables)?;
+        let subject = batch.inner.ids.text(self.key);
+        batch.audit(
+            tables,
+            self.principal.actor,
+            (application.environment, Some(self.key)),
+            (
+                AuditAction::ApplicationDeleted,
+                subject,
+                application.name.clone(),
+            ),
+        )?;
         batch.overlay.remove(self.key);
         for endpoint in &entry.endpoints {
             batch.tell(Change::Endpoint {

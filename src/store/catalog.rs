@@ -1,5 +1,5 @@
-//! What every request needs, in memory: API keys, applications, endpoints with
-//! their decrypted secrets.
+//! What every request needs, in memory: environments, API keys, applications,
+//! endpoints with their decrypted secrets.
 //!
 //! Only a commit changes it, before the commit's callers are answered: who was
 //! answered sees what they did. It is bounded: applications are loaded when
@@ -20,7 +20,8 @@ use super::{Store, StoreError};
 use crate::domain::api_key::ApiKey;
 use crate::domain::application::Application;
 use crate::domain::endpoint::{Endpoint, EndpointState, LiveEndpoint};
-use crate::domain::ids::{ApplicationKey, EndpointKey, Key};
+use crate::domain::environment::Environment;
+use crate::domain::ids::{ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, Key};
 
 /// Endpoints kept in memory at most; beyond that some applications are forgotten.
 const ENDPOINTS_MAX: usize = 200_000;
@@ -78,6 +79,7 @@ struct State {
     applications: HashMap<ApplicationKey, Arc<ApplicationEntry>>,
     owners: HashMap<EndpointKey, ApplicationKey>,
     api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    environments: HashMap<EnvironmentKey, Arc<Environment>>,
     /// Counts changes, so that what was read before one is not kept after it.
     changes: u64,
 }
@@ -141,6 +143,30 @@ impl Catalog {
         keys
     }
 
+    /// The API key itself, whatever its text.
+    pub(super) fn api_key_of(&self, key: ApiKeyKey) -> Option<Arc<ApiKey>> {
+        let state = self.read();
+        state
+            .api_keys
+            .values()
+            .find(|known| known.key == key)
+            .cloned()
+    }
+
+    /// The environment, unless it is deleted.
+    #[must_use]
+    pub fn environment(&self, key: EnvironmentKey) -> Option<Arc<Environment>> {
+        self.read().environments.get(&key).cloned()
+    }
+
+    /// Every environment, oldest first.
+    #[must_use]
+    pub fn environments(&self) -> Vec<Arc<Environment>> {
+        let mut all: Vec<_> = self.read().environments.values().cloned().collect();
+        all.sort_by_key(|environment| environment.key);
+        all
+    }
+
     /// Makes what a commit changed visible.
     pub(super) fn commit(&self, overlay: Overlay) {
         if overlay.is_empty() {
@@ -160,6 +186,12 @@ impl Catalog {
                 None => state.api_keys.remove(&hash),
             };
         }
+        for (key, changed) in overlay.environments {
+            match changed {
+                Some(environment) => state.environments.insert(key, environment),
+                None => state.environments.remove(&key),
+            };
+        }
     }
 
     pub(super) fn forget_applications(&self) {
@@ -174,6 +206,14 @@ impl Catalog {
         let by_hash = keys.into_iter().map(|key| (key.hash, Arc::new(key)));
         self.write().api_keys = by_hash.collect();
     }
+
+    /// Holds these environments and no others.
+    pub(super) fn set_environments(&self, environments: Vec<Environment>) {
+        let by_key = environments
+            .into_iter()
+            .map(|environment| (environment.key, Arc::new(environment)));
+        self.write().environments = by_key.collect();
+    }
 }
 
 /// What a transaction has changed so far of what the catalog holds.
@@ -183,11 +223,12 @@ pub(super) struct Overlay {
     /// By hash, as the catalog has them: a text that was given up in this
     /// transaction stays given up, whatever follows. `None`: no longer a key.
     api_keys: HashMap<[u8; 32], Option<Arc<ApiKey>>>,
+    environments: HashMap<EnvironmentKey, Option<Arc<Environment>>>,
 }
 
 impl Overlay {
     fn is_empty(&self) -> bool {
-        self.applications.is_empty() && self.api_keys.is_empty()
+        self.applications.is_empty() && self.api_keys.is_empty() && self.environments.is_empty()
     }
 
     /// `None`: not changed; `Some(None)`: deleted.
@@ -214,6 +255,15 @@ impl Overlay {
     )]
     pub(super) fn api_key(&self, hash: &[u8; 32]) -> Option<Option<Arc<ApiKey>>> {
         self.api_keys.get(hash).cloned()
+    }
+
+    /// `None`: not changed; `Some(None)`: deleted.
+    #[expect(
+        clippy::option_option,
+        reason = "two different absences, as the text says"
+    )]
+    pub(super) fn environment(&self, key: EnvironmentKey) -> Option<Option<Arc<Environment>>> {
+        self.environments.get(&key).cloned()
     }
 
     pub(super) fn put_api_key(&mut self, key: Arc<ApiKey>) {

@@ -12,13 +12,13 @@ use super::cipher::Cipher;
 use super::codec::decode;
 use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
-    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, DeliveryV1, EndpointSecretsV1, EndpointStateV1,
-    EndpointV1, InboxV1, MessageV1, ReceivedV1, TotalsV1,
+    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
+    EndpointStateV1, EndpointV1, EnvironmentV1, InboxV1, MessageV1, ReceivedV1, TotalsV1,
 };
 use super::statistics::{self, RolledUp};
 use super::tables::{
     API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS,
-    ATTEMPTS, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS,
+    ATTEMPTS, AUDIT, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS,
     ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
     INBOXES, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, TOMBSTONES, counter, counter_parts,
     message_uid, number_text, pair, part, triple,
@@ -30,7 +30,10 @@ use crate::domain::application::Application;
 use crate::domain::attempt::Attempt;
 use crate::domain::delivery::{ATTEMPTS_LISTED_MAX, Delivery};
 use crate::domain::endpoint::Endpoint;
-use crate::domain::ids::{ApplicationKey, AttemptKey, EndpointKey, InboxKey, Key, MessageKey};
+use crate::domain::environment::Environment;
+use crate::domain::ids::{
+    ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey,
+};
 use crate::domain::message::Message;
 use crate::domain::statistics::Resolution;
 
@@ -83,6 +86,7 @@ impl Store {
                 report: CheckReport::default(),
                 greatest_key: 0,
             };
+            check.environments()?;
             check.applications()?;
             check.endpoints()?;
             check.messages()?;
@@ -105,6 +109,7 @@ type Uids = ReadOnlyTable<&'static [u8], &'static [u8; 8]>;
 struct Opened {
     meta: ReadOnlyTable<&'static str, &'static [u8]>,
     environments: Rows8,
+    audit: Rows16,
     api_keys: Rows8,
     applications: Rows8,
     environment_applications: Rows16,
@@ -135,6 +140,7 @@ impl Opened {
         Ok(Self {
             meta: txn.open_table(META)?,
             environments: txn.open_table(ENVIRONMENTS)?,
+            audit: txn.open_table(AUDIT)?,
             api_keys: txn.open_table(API_KEYS)?,
             applications: txn.open_table(APPLICATIONS)?,
             environment_applications: txn.open_table(ENVIRONMENT_APPLICATIONS)?,
@@ -209,6 +215,12 @@ impl Check<'_> {
         }
     }
 
+    fn environment(&self, key: u64) -> Result<Option<Environment>, StoreError> {
+        let row = self.tables.environments.get(&key.to_be_bytes())?;
+        let row = row.and_then(|row| decode::<EnvironmentV1>(row.value()).ok());
+        Ok(row.map(|row| row.into_domain(EnvironmentKey::from_u64(key))))
+    }
+
     fn application(&self, key: u64) -> Result<Option<Application>, StoreError> {
         let row = self.tables.applications.get(&key.to_be_bytes())?;
         let row = row.and_then(|row| decode::<ApplicationV1>(row.value()).ok());
@@ -252,6 +264,33 @@ impl Check<'_> {
         Ok(there || self.is_swept(application)?)
     }
 
+    fn environments(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.environments.iter()? {
+            let (key, value) = row?;
+            let key = number(*key.value());
+            self.saw(key);
+            let id = self.text::<EnvironmentKey>(key);
+            let row = decode::<EnvironmentV1>(value.value());
+            let Some(row) = self.readable(row, &format!("environment {id}")) else {
+                continue;
+            };
+            let operational = row.into_domain(EnvironmentKey::from_u64(key)).operational;
+            let built_in = self.application(operational.as_u64())?;
+            self.expect(built_in.is_some(), |_| {
+                format!("environment {id} has no built-in application")
+            });
+        }
+        for row in self.tables.audit.iter()? {
+            let (key, value) = row?;
+            self.saw(part(key.value(), 1));
+            self.readable(
+                decode::<AuditV1>(value.value()),
+                "an entry of the audit log",
+            );
+        }
+        Ok(())
+    }
+
     fn applications(&mut self) -> Result<(), StoreError> {
         for row in self.tables.applications.iter()? {
             let (key, value) = row?;
@@ -272,15 +311,14 @@ impl Check<'_> {
                 .environment_applications
                 .get(&pair(environment, key))?
                 .is_some();
-            self.expect(listed, |_| {
-                format!("application {id} is not listed in its environment")
+            let owner = self.environment(environment)?;
+            let built_in = owner
+                .as_ref()
+                .is_some_and(|of| of.operational == application.key);
+            self.expect(listed != built_in, |_| {
+                format!("application {id} is not listed in its environment as it is")
             });
-            let known = self
-                .tables
-                .environments
-                .get(&environment.to_be_bytes())?
-                .is_some();
-            self.expect(known, |_| {
+            self.expect(owner.is_some(), |_| {
                 format!("application {id} is of an unknown environment")
             });
             if let Some(uid) = &application.uid {

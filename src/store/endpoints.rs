@@ -10,9 +10,11 @@ use super::catalog::{ApplicationEntry, endpoint_uid, write_endpoint, write_state
 use super::tables::{ENDPOINT_UIDS, Tables, pair};
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError, sweep};
+use crate::domain::audit::AuditAction;
 use crate::domain::endpoint::{Endpoint, EndpointChange, EndpointState, LiveEndpoint, SuccessRule};
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key};
-use crate::domain::principal::Scope;
+use crate::domain::operational;
+use crate::domain::principal::{Principal, Scope};
 use crate::domain::signing::{Scheme, SigningSecret};
 
 /// The value of `application_endpoints` for one that is deleted, but kept so
@@ -61,12 +63,12 @@ impl Store {
     /// Deletes an endpoint. What waits for it is cancelled.
     pub async fn delete_endpoint(
         &self,
-        scope: Scope,
+        principal: Principal,
         application: ApplicationKey,
         key: EndpointKey,
     ) -> Result<LiveEndpoint, WriteError> {
         self.write_once(Delete {
-            scope,
+            principal,
             application,
             key,
         })
@@ -225,15 +227,17 @@ impl Operation for Create {
                 .endpoint_uids
                 .insert(uid_key.as_slice(), &key.as_u64().to_be_bytes())?;
         }
-        put(
-            LiveEndpoint {
-                settings,
-                state: EndpointState::default(),
-            },
-            &entry,
+        let live = LiveEndpoint {
+            settings,
+            state: EndpointState::default(),
+        };
+        batch.emit_endpoint(
             tables,
-            batch,
-        )
+            &entry,
+            &live,
+            &operational::of_endpoint(None, &live),
+        )?;
+        put(live, &entry, tables, batch)
     }
 }
 
@@ -314,12 +318,15 @@ impl Operation for Update {
         }
         let mut settings = changed(before.settings.clone(), self.change);
         settings.updated = batch.now;
-        put(LiveEndpoint { settings, state }, &entry, tables, batch)
+        let live = LiveEndpoint { settings, state };
+        let told = operational::of_endpoint(Some(&before), &live);
+        batch.emit_endpoint(tables, &entry, &live, &told)?;
+        put(live, &entry, tables, batch)
     }
 }
 
 struct Delete {
-    scope: Scope,
+    principal: Principal,
     application: ApplicationKey,
     key: EndpointKey,
 }
@@ -333,7 +340,13 @@ impl Operation for Delete {
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Found, Refusal>, StoreError> {
-        found(self.scope, self.application, self.key, tables, batch)
+        found(
+            self.principal.scope,
+            self.application,
+            self.key,
+            tables,
+            batch,
+        )
     }
 
     fn apply(
@@ -357,6 +370,19 @@ impl Operation for Delete {
                 .remove(endpoint_uid(self.application, uid).as_slice())?;
         }
         sweep::mark(self.key.as_u64(), sweep::Kind::Endpoint, tables)?;
+        let subject = batch.inner.ids.text(self.key);
+        batch.audit(
+            tables,
+            self.principal.actor,
+            (deleted.settings.environment, Some(self.application)),
+            (
+                AuditAction::EndpointDeleted,
+                subject,
+                deleted.settings.name.clone(),
+            ),
+        )?;
+        let told = [operational::ENDPOINT_DELETED];
+        batch.emit_endpoint(tables, &entry, &deleted, &told)?;
         batch.overlay.put(Arc::new(entry.without(self.key)));
         batch.tell(Change::Endpoint {
             endpoint: self.key,

@@ -7,13 +7,16 @@
 mod accept;
 mod api_keys;
 mod applications;
+mod audit;
 mod catalog;
 mod check;
 mod cipher;
 mod codec;
 mod endpoints;
+mod environments;
 mod inboxes;
 mod open;
+mod operational;
 mod reads;
 mod record;
 mod replay;

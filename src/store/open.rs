@@ -8,23 +8,23 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend,
-    WriteTransaction, backends::FileBackend,
+    Builder, Database, ReadTransaction, ReadableDatabase as _, StorageBackend, WriteTransaction,
+    backends::FileBackend,
 };
 
 use super::catalog::Catalog;
 use super::cipher::Cipher;
 use super::codec::{decode, encode};
-use super::rows::{EnvironmentV1, TotalsV1};
+use super::rows::TotalsV1;
 use super::statistics::RolledUp;
-use super::tables::{self, ENVIRONMENTS, META, Tables};
+use super::tables::{self, META, Tables};
 use super::writer::{
     self, Change, Idempotent, Listeners, Operation, Queue, WriteError, WriterState, Written,
 };
-use super::{Store, StoreError, api_keys};
+use super::{Store, StoreError, api_keys, environments};
 use crate::domain::api_key::ApiKey;
-use crate::domain::environment::DEFAULT_ENVIRONMENT;
-use crate::domain::ids::{EnvironmentKey, Ids, Key, KeySequence};
+use crate::domain::environment::{DEFAULT_ENVIRONMENT, Environment};
+use crate::domain::ids::{EnvironmentKey, Ids, KeySequence};
 use crate::seams::clock::SharedClock;
 use crate::seams::entropy::SharedEntropy;
 
@@ -35,7 +35,7 @@ const FILE_NAME_NEW: &str = "hookpost.redb.new";
 /// The master key that the first start makes when none is given.
 const MASTER_KEY_FILE: &str = "master.key";
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const META_FORMAT: &str = "format";
 const META_ID_SECRET: &str = "id_secret";
 const META_KEY_CHECK: &str = "key_check";
@@ -108,6 +108,11 @@ pub enum OpenError {
     MasterKeyMalformed { path: PathBuf },
     #[error("the store was written by a newer Hookpost (format {0}); use that one")]
     Newer(u8),
+    #[error(
+        "the store was made by a Hookpost from before the first release (format {0}), and cannot be \
+         read any more; begin with another --data-dir"
+    )]
+    Older(u8),
 }
 
 pub(super) struct Inner {
@@ -139,6 +144,7 @@ struct Opening {
     id_secret: [u8; 32],
     state: WriterState,
     api_keys: Vec<ApiKey>,
+    environments: Vec<Environment>,
     default_environment: EnvironmentKey,
 }
 
@@ -195,6 +201,7 @@ impl Store {
             writer: Mutex::new(None),
         });
         inner.catalog.set_api_keys(opening.api_keys);
+        inner.catalog.set_environments(opening.environments);
         let store = Self { inner };
         store.start_writer();
         Ok(store)
@@ -398,6 +405,7 @@ impl Inner {
         self.set_writer_state(opening.state);
         self.catalog.forget_applications();
         self.catalog.set_api_keys(opening.api_keys);
+        self.catalog.set_environments(opening.environments);
         *self
             .database
             .write()
@@ -518,7 +526,14 @@ fn initialise(
     let mut id_secret = [0; 32];
     entropy.fill(&mut id_secret);
     let mut sequence = KeySequence::after(0);
-    let environment: EnvironmentKey = sequence.next(clock.now(), entropy.next_u64());
+    let now = clock.now();
+    let environment = Environment {
+        key: sequence.next(now, entropy.next_u64()),
+        name: DEFAULT_ENVIRONMENT.to_owned(),
+        operational: sequence.next(now, entropy.next_u64()),
+        created: now,
+        updated: now,
+    };
     let mut txn = database.begin_write().map_err(unreadable)?;
     txn.set_quick_repair(true);
     {
@@ -538,13 +553,7 @@ fn initialise(
         for (name, value) in rows {
             tables.meta.insert(name, value).map_err(unreadable)?;
         }
-        let row = encode(&EnvironmentV1 {
-            name: DEFAULT_ENVIRONMENT.to_owned(),
-        });
-        tables
-            .environments
-            .insert(&environment.as_u64().to_be_bytes(), row.as_slice())
-            .map_err(unreadable)?;
+        environments::write_new(&environment, &mut tables).map_err(unreadable)?;
     }
     txn.commit().map_err(unreadable)
 }
@@ -563,6 +572,7 @@ fn read_opening_trusting(database: &Database, cipher: &Cipher) -> Result<Opening
     };
     match value(META_FORMAT)?.as_slice() {
         [FORMAT] => {}
+        [older, ..] if *older < FORMAT => return Err(OpenError::Older(*older)),
         [newer, ..] => return Err(OpenError::Newer(*newer)),
         [] => return Err(unreadable("its format is empty")),
     }
@@ -578,9 +588,9 @@ fn read_opening_trusting(database: &Database, cipher: &Cipher) -> Result<Opening
         .map_err(|_| unreadable("its last key is malformed"))?;
     let totals = decode::<TotalsV1>(&value(META_TOTALS)?).map_err(unreadable)?;
     let rolled_up = RolledUp::from_bytes(&value(META_ROLLED_UP)?).map_err(unreadable)?;
-    let environments = txn.open_table(ENVIRONMENTS).map_err(unreadable)?;
-    let first = environments.first().map_err(unreadable)?;
-    let (key, _) = first.ok_or_else(|| unreadable("it has no environment"))?;
+    let environments = environments::load(&txn).map_err(unreadable)?;
+    let first = environments.iter().map(|environment| environment.key).min();
+    let default_environment = first.ok_or_else(|| unreadable("it has no environment"))?;
     Ok(Opening {
         id_secret,
         state: WriterState {
@@ -589,7 +599,8 @@ fn read_opening_trusting(database: &Database, cipher: &Cipher) -> Result<Opening
             rolled_up,
         },
         api_keys: api_keys::load(&txn).map_err(unreadable)?,
-        default_environment: EnvironmentKey::from_u64(u64::from_be_bytes(*key.value())),
+        environments,
+        default_environment,
     })
 }
 

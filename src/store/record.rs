@@ -17,9 +17,10 @@ use super::{Store, StoreError};
 use crate::domain::attempt::NewAttempt;
 use crate::domain::delivery::{AttemptMark, Delivery, Trigger, Verdict};
 use crate::domain::endpoint::{
-    Disabled, DisabledReason, EndpointState, FAILING_FOR_MAX, LiveEndpoint,
+    Disabled, DisabledReason, EndpointState, FAILING_FOR_MAX, FAILING_TOLD_AFTER, LiveEndpoint,
 };
 use crate::domain::ids::{AttemptKey, EndpointKey, Key, MessageKey};
+use crate::domain::operational;
 use crate::domain::retry::{Attempted, after_attempt};
 use crate::domain::time::Timestamp;
 use crate::seams::mutant::{self, Mutant};
@@ -183,7 +184,9 @@ impl Operation for Record {
             took: self.took,
             retry_at: self.retry_at,
         };
-        let after = after_attempt(&before, &attempted);
+        let mut after = after_attempt(&before, &attempted);
+        let (told, news) = operational::of_delivery(&after, self.attempt.verdict);
+        after.told = told;
         if after.waiting() != before.waiting() {
             if let Some((due, _)) = before.waiting() {
                 remove_due(tables, batch, endpoint, due, message)?;
@@ -201,6 +204,9 @@ impl Operation for Record {
         tables
             .deliveries
             .insert(&pair(message.as_u64(), endpoint.as_u64()), row.as_slice())?;
+        if let Some(event_type) = news {
+            batch.emit_attempt(tables, event_type, (key, &self.attempt), &after)?;
+        }
         update_state(&self.attempt, tables, batch)?;
         batch.count_attempt(&self.attempt, self.payload_bytes, tables)?;
         let next = after.waiting().map(|(due, _)| due);
@@ -274,6 +280,9 @@ fn update_state(
         settings: live.settings.clone(),
         state: after,
     });
+    if let Some(event_type) = operational::of_state(&live.state, &changed.state) {
+        batch.emit_endpoint(tables, &entry, &changed, &[event_type])?;
+    }
     batch
         .overlay
         .put(Arc::new(entry.with(Arc::clone(&changed))));
@@ -309,6 +318,7 @@ fn state_after(before: &EndpointState, verdict: Verdict, at: Timestamp) -> Endpo
         disabled,
         failing_since: Some(failing_since),
         failures,
+        told_failing: before.told_failing || failing_for >= FAILING_TOLD_AFTER,
     }
 }
 
@@ -323,6 +333,7 @@ mod tests {
             disabled: None,
             failing_since: Some(Timestamp(since)),
             failures,
+            told_failing: false,
         };
         for (before, verdict, at, want) in [
             (EndpointState::default(), Verdict::Failed, 5, None),

@@ -17,17 +17,20 @@ use crate::domain::application::Application;
 use crate::domain::attempt::{
     Attempt, CapturedResponse, Exchange, NewAttempt, Outcome, SentRequest, Timing,
 };
-use crate::domain::delivery::{AttemptMark, Delivery, DeliveryState, Trigger, Verdict};
+use crate::domain::audit::AuditEntry;
+use crate::domain::delivery::{AttemptMark, Delivery, DeliveryState, Told, Trigger, Verdict};
 use crate::domain::endpoint::{
     CustomHeader, Disabled, DisabledReason, Endpoint, EndpointState, SuccessRule,
 };
+use crate::domain::environment::Environment;
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
-    ApiKeyKey, ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, MessageKey,
-    ReceivedKey,
+    ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey,
+    MessageKey, ReceivedKey,
 };
 use crate::domain::inbox::{Inbox, Received};
 use crate::domain::message::{JSON, Message, Origin};
+use crate::domain::principal::Capabilities;
 use crate::domain::secret::Secret;
 use crate::domain::signing::{Scheme, SigningSecret};
 use crate::domain::statistics::{Counter, Histogram};
@@ -45,9 +48,35 @@ macro_rules! row {
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EnvironmentV1 {
-    pub name: String,
+    name: String,
+    operational: ApplicationKey,
+    created: Timestamp,
+    updated: Timestamp,
 }
 row!(EnvironmentV1, 1);
+
+impl From<&Environment> for EnvironmentV1 {
+    fn from(environment: &Environment) -> Self {
+        Self {
+            name: environment.name.clone(),
+            operational: environment.operational,
+            created: environment.created,
+            updated: environment.updated,
+        }
+    }
+}
+
+impl EnvironmentV1 {
+    pub(super) fn into_domain(self, key: EnvironmentKey) -> Environment {
+        Environment {
+            key,
+            name: self.name,
+            operational: self.operational,
+            created: self.created,
+            updated: self.updated,
+        }
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
@@ -57,6 +86,7 @@ pub(super) struct ApiKeyV1 {
     name: String,
     shown: String,
     hash: [u8; 32],
+    capabilities: Capabilities,
     created: Timestamp,
 }
 row!(ApiKeyV1, 1);
@@ -69,6 +99,7 @@ impl From<&ApiKey> for ApiKeyV1 {
             name: key.name.clone(),
             shown: key.shown.clone(),
             hash: key.hash,
+            capabilities: key.capabilities,
             created: key.created,
         }
     }
@@ -83,7 +114,45 @@ impl ApiKeyV1 {
             name: self.name,
             shown: self.shown,
             hash: self.hash,
+            capabilities: self.capabilities,
             created: self.created,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct AuditV1 {
+    application: Option<ApplicationKey>,
+    actor: String,
+    action: String,
+    subject: String,
+    detail: String,
+}
+row!(AuditV1, 1);
+
+impl From<&AuditEntry> for AuditV1 {
+    fn from(entry: &AuditEntry) -> Self {
+        Self {
+            application: entry.application,
+            actor: entry.actor.clone(),
+            action: entry.action.clone(),
+            subject: entry.subject.clone(),
+            detail: entry.detail.clone(),
+        }
+    }
+}
+
+impl AuditV1 {
+    pub(super) fn into_domain(self, environment: EnvironmentKey, key: AuditKey) -> AuditEntry {
+        AuditEntry {
+            key,
+            environment,
+            application: self.application,
+            actor: self.actor,
+            action: self.action,
+            subject: self.subject,
+            detail: self.detail,
         }
     }
 }
@@ -277,6 +346,7 @@ pub(super) struct EndpointStateV1 {
     disabled: Option<(Timestamp, bool)>,
     failing_since: Option<Timestamp>,
     failures: u32,
+    told_failing: bool,
 }
 row!(EndpointStateV1, 1);
 
@@ -288,6 +358,7 @@ impl From<&EndpointState> for EndpointStateV1 {
                 .map(|disabled| (disabled.at, disabled.reason == DisabledReason::Gone)),
             failing_since: state.failing_since,
             failures: state.failures,
+            told_failing: state.told_failing,
         }
     }
 }
@@ -308,6 +379,7 @@ impl From<EndpointStateV1> for EndpointState {
             }),
             failing_since: row.failing_since,
             failures: row.failures,
+            told_failing: row.told_failing,
         }
     }
 }
@@ -363,6 +435,7 @@ pub(super) struct DeliveryV1 {
     attempt_count: u32,
     retries_used: u16,
     succeeded: bool,
+    told: Told,
     created: Timestamp,
 }
 row!(DeliveryV1, 1);
@@ -375,6 +448,7 @@ impl From<&Delivery> for DeliveryV1 {
             attempt_count: delivery.attempt_count,
             retries_used: delivery.retries_used,
             succeeded: delivery.succeeded,
+            told: delivery.told,
             created: delivery.created,
         }
     }
@@ -388,6 +462,7 @@ impl From<DeliveryV1> for Delivery {
             attempt_count: row.attempt_count,
             retries_used: row.retries_used,
             succeeded: row.succeeded,
+            told: row.told,
             created: row.created,
         }
     }

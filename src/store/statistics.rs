@@ -197,18 +197,10 @@ impl Batch<'_> {
         let counted = Counted::Message {
             payload_bytes: payload_bytes as u64,
         };
-        let Some(entry) = self.application(tables, application)? else {
-            return Ok(());
-        };
-        let environment = entry.application.environment;
-        for subject in [application.as_u64(), environment.as_u64()] {
-            self.tally.count(subject, self.now, counted);
-        }
-        Ok(())
+        self.count((application, None), self.now, counted, tables)
     }
 
-    /// Counts an attempt for its endpoint, application and environment: for
-    /// nothing once the application is deleted.
+    /// Counts an attempt for its endpoint, application and environment.
     pub(super) fn count_attempt(
         &mut self,
         attempt: &NewAttempt,
@@ -216,26 +208,39 @@ impl Batch<'_> {
         tables: &Tables<'_>,
     ) -> Result<(), StoreError> {
         let exchange = &attempt.exchange;
+        let sent = exchange.outcome.was_sent();
         let counted = Counted::Attempt {
             delivered: attempt.verdict == Verdict::Delivered,
             outcome: exchange.outcome.number(),
             duration_ms: exchange.timing.total_us / 1000,
-            sent_bytes: if exchange.outcome.was_sent() {
-                payload_bytes as u64
-            } else {
-                0
-            },
+            sent_bytes: if sent { payload_bytes as u64 } else { 0 },
         };
-        let Some(entry) = self.application(tables, attempt.application)? else {
+        let subjects = (attempt.application, Some(attempt.endpoint));
+        self.count(subjects, attempt.started, counted, tables)
+    }
+
+    /// For nothing, once the application is deleted. And not for the
+    /// environment, when it is the built-in application's: what Hookpost says
+    /// would blur what the others do.
+    fn count(
+        &mut self,
+        (application, endpoint): (ApplicationKey, Option<EndpointKey>),
+        at: Timestamp,
+        counted: Counted,
+        tables: &Tables<'_>,
+    ) -> Result<(), StoreError> {
+        let Some(entry) = self.application(tables, application)? else {
             return Ok(());
         };
-        let environment = entry.application.environment;
-        for subject in [
-            attempt.endpoint.as_u64(),
-            attempt.application.as_u64(),
-            environment.as_u64(),
-        ] {
-            self.tally.count(subject, attempt.started, counted);
+        let environment = self.environment(entry.application.environment);
+        let environment = environment.filter(|found| found.operational != application);
+        let subjects = [
+            Some(application.as_u64()),
+            endpoint.map(Key::as_u64),
+            environment.map(|found| found.key.as_u64()),
+        ];
+        for subject in subjects.into_iter().flatten() {
+            self.tally.count(subject, at, counted);
         }
         Ok(())
     }

@@ -52,6 +52,8 @@ tables! {
     meta, META = "meta": &'static str => &'static [u8];
     /// environment → [`EnvironmentV1`](super::rows::EnvironmentV1)
     environments, ENVIRONMENTS = "environments": &'static [u8; 8] => &'static [u8];
+    /// environment, entry → [`AuditV1`](super::rows::AuditV1)
+    audit, AUDIT = "audit": &'static [u8; 16] => &'static [u8];
     /// API key → [`ApiKeyV1`](super::rows::ApiKeyV1)
     api_keys, API_KEYS = "api_keys": &'static [u8; 8] => &'static [u8];
     /// application → [`ApplicationV1`](super::rows::ApplicationV1)

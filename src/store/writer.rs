@@ -19,14 +19,19 @@ use redb::ReadableTable as _;
 use super::catalog::{ApplicationEntry, Overlay};
 use super::codec::{decode, encode};
 use super::open::{Inner, META_LAST_KEY, META_TOTALS};
-use super::rows::{AnswerV1, TotalsV1};
+use super::rows::{AnswerV1, AuditV1, TotalsV1};
 use super::statistics::{RolledUp, Tally};
 use super::tables::{Tables, part};
 use super::{StoreError, tables};
+use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::delivery::Trigger;
 use crate::domain::endpoint::LiveEndpoint;
-use crate::domain::ids::{ApplicationKey, EndpointKey, Key, KeySequence, MessageKey};
+use crate::domain::environment::Environment;
+use crate::domain::ids::{
+    ApplicationKey, EndpointKey, EnvironmentKey, Key, KeySequence, MessageKey,
+};
 use crate::domain::message::Message;
+use crate::domain::principal::Actor;
 use crate::domain::time::Timestamp;
 use crate::seams::clock::Stopwatch;
 use crate::seams::mutant::{self, Mutant};
@@ -59,6 +64,9 @@ pub enum Refusal {
     NoApiKey,
     #[error("there is no such inbox")]
     NoInbox,
+    /// It belongs to Hookpost.
+    #[error("the application is built in")]
+    BuiltIn,
     /// Another one has this uid; here is its name.
     #[error("the uid is taken")]
     UidTaken,
@@ -191,6 +199,51 @@ impl Batch<'_> {
             self.overlay.put(Arc::clone(entry));
         }
         Ok(loaded)
+    }
+
+    /// An environment, as this transaction sees it.
+    pub(super) fn environment(&self, key: EnvironmentKey) -> Option<Arc<Environment>> {
+        match self.overlay.environment(key) {
+            Some(changed) => changed,
+            None => self.inner.catalog.environment(key),
+        }
+    }
+
+    /// Notes in the audit log what `by` did to `subject`, an id.
+    pub(super) fn audit(
+        &mut self,
+        tables: &mut Tables<'_>,
+        by: Actor,
+        place: (EnvironmentKey, Option<ApplicationKey>),
+        what: (AuditAction, String, String),
+    ) -> Result<(), StoreError> {
+        let (environment, application) = place;
+        let (action, subject, detail) = what;
+        let entry = AuditEntry {
+            key: self.key(),
+            environment,
+            application,
+            actor: self.actor_text(by),
+            action: action.name().to_owned(),
+            subject,
+            detail,
+        };
+        let row = encode(&AuditV1::from(&entry));
+        let key = tables::pair(environment.as_u64(), entry.key.as_u64());
+        tables.audit.insert(&key, row.as_slice())?;
+        Ok(())
+    }
+
+    fn actor_text(&self, by: Actor) -> String {
+        let key = match by {
+            Actor::Operator => return "operator".to_owned(),
+            Actor::ApiKey(key) => key,
+        };
+        match self.inner.catalog.api_key_of(key) {
+            Some(known) if known.name.is_empty() => format!("API key {}", known.shown),
+            Some(known) => format!("API key {} ({})", known.shown, known.name),
+            None => format!("API key {}", self.inner.ids.text(key)),
+        }
     }
 
     fn flush(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {

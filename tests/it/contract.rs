@@ -98,7 +98,7 @@ async fn the_key_comes_with_bearer_or_bare() {
 #[tokio::test]
 async fn nothing_of_the_api_answers_without_a_key() {
     let app = TestApp::start().await;
-    for (method, path) in hookpost::api::native::ROUTES {
+    for (method, path, _) in hookpost::api::native::ROUTES {
         let path = path
             .replace("{app}", "a")
             .replace("{ep}", "b")

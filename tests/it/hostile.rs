@@ -878,6 +878,8 @@ async fn queries_that_make_no_sense_are_named() {
         ("message", "before=%00", true),
         ("received", "before=x", true),
         ("received", "before=%ff%fe", true),
+        ("audit", "before=x", true),
+        ("audit", "before=0", true),
         ("attempt", "before=x", true),
         ("attempt", "before=-1", true),
         ("attempt", "before=18446744073709551615", false),

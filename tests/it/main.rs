@@ -15,6 +15,7 @@ mod guard;
 mod hostile;
 mod inboxes;
 mod layers;
+mod operational_events;
 mod python_verification;
 mod restarts;
 mod scopes;

@@ -105,7 +105,7 @@ fn message_for(application: ApplicationKey) -> NewMessage {
 /// Every verb upon what is `of`'s, by someone who sees `scope`.
 async fn verbs(app: &TestApp, scope: Scope, of: &Tenant) -> Vec<(&'static str, Came)> {
     let (control, store) = (control(app), &app.store);
-    let caller = Principal { scope };
+    let caller = Principal::operator(scope);
     let (application, endpoint) = (of.application, of.endpoint);
     let masked = EndpointInput {
         headers: Some(BTreeMap::from([("x-token".to_owned(), MASKED.to_owned())])),
@@ -223,11 +223,11 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     let token = inbox["token"].as_str().expect("a text");
     let before = app.store.dump();
     let control = control(&app);
-    let caller = |application| Principal {
-        scope: Scope {
+    let caller = |application| {
+        Principal::operator(Scope {
             environment: app.store.default_environment(),
             application,
-        },
+        })
     };
     let narrow = caller(Some(own.application));
     let name = || "n".to_owned();

@@ -15,7 +15,7 @@ use hookpost::domain::fanout::EventFilter;
 use hookpost::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, Key as _, MessageKey,
 };
-use hookpost::domain::principal::Scope;
+use hookpost::domain::principal::{Principal, Scope};
 use hookpost::domain::secret::Secret;
 use hookpost::domain::time::Timestamp;
 use hookpost::seams::clock::Clock as _;
@@ -239,7 +239,8 @@ impl Both {
                 let key = pick(&self.model.applications, at)?;
                 now_or_pump(
                     &self.store,
-                    self.store.delete_application(self.scope(), key),
+                    self.store
+                        .delete_application(Principal::operator(self.scope()), key),
                 )
                 .unwrap();
                 assert!(self.store.application(key).unwrap().is_none(), "at once");
@@ -260,7 +261,9 @@ impl Both {
             Op::DeleteEndpoint { at } => {
                 let key = pick(&self.model.endpoints, at)?;
                 let owner = self.model.endpoints[&key].application;
-                let deleted = self.store.delete_endpoint(self.scope(), owner, key);
+                let deleted =
+                    self.store
+                        .delete_endpoint(Principal::operator(self.scope()), owner, key);
                 now_or_pump(&self.store, deleted).unwrap();
                 assert!(self.store.live_endpoint(key).unwrap().is_none(), "at once");
                 self.sweep();
@@ -454,7 +457,9 @@ impl Both {
             let new = message(application, "order.paid", None, "x");
             let accepted = now_or_pump(&self.store, self.store.accept(scope, new, None));
             assert_eq!(refusal(accepted), Refusal::NoApplication);
-            let deleted = self.store.delete_application(scope, application);
+            let deleted = self
+                .store
+                .delete_application(Principal::operator(scope), application);
             assert_eq!(
                 refusal(now_or_pump(&self.store, deleted)),
                 Refusal::NoApplication
@@ -880,7 +885,8 @@ fn sweeping_an_application_leaves_none_of_many_endpoints() {
     assert_eq!(both.store.check().unwrap().endpoints, 1_100);
     now_or_pump(
         &both.store,
-        both.store.delete_application(both.scope(), application),
+        both.store
+            .delete_application(Principal::operator(both.scope()), application),
     )
     .unwrap();
     both.sweep();

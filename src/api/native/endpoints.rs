@@ -17,7 +17,7 @@ use crate::control::endpoints::{EndpointInput, TIMEOUT_SECONDS_MAX};
 use crate::domain::address::URL_BYTES_MAX;
 use crate::domain::duration;
 use crate::domain::endpoint::{
-    DisabledReason, EVENT_FILTERS_MAX, LiveEndpoint, RATE_LIMIT_MAX, SECRETS_MAX, SuccessRule,
+    EVENT_FILTERS_MAX, LiveEndpoint, RATE_LIMIT_MAX, SECRETS_MAX, SuccessRule,
 };
 use crate::domain::ids::Ids;
 use crate::domain::message::{CHANNEL_CHARS_MAX, CHANNELS_MAX, EVENT_TYPE_CHARS_MAX};
@@ -80,13 +80,6 @@ struct DisabledShape {
     reason: &'static str,
 }
 
-fn disabled_reason(reason: DisabledReason) -> &'static str {
-    match reason {
-        DisabledReason::Gone => "gone",
-        DisabledReason::Failing => "failing",
-    }
-}
-
 pub(super) fn shape<'a>(
     endpoint: &'a LiveEndpoint,
     ids: &Ids,
@@ -99,7 +92,7 @@ pub(super) fn shape<'a>(
         .unwrap_or(default_schedule);
     let disabled = |disabled: crate::domain::endpoint::Disabled| DisabledShape {
         at: disabled.at,
-        reason: disabled_reason(disabled.reason),
+        reason: disabled.reason.name(),
     };
     Shape {
         channels: &settings.channels,

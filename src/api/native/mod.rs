@@ -6,6 +6,7 @@
 
 mod applications;
 mod attempts;
+mod audit;
 mod endpoint_messages;
 mod endpoints;
 mod inboxes;
@@ -27,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::message::UID_CHARS_MAX;
-use crate::domain::principal::Principal;
+use crate::domain::principal::{Capability, Principal};
 use crate::http::answer::raw_json;
 use crate::http::body::Fields;
 use crate::http::fallback::{no_method, no_route, panicked};
@@ -39,45 +40,51 @@ use crate::store::{ApplicationEntry, Idempotent, StoreError, StoredAnswer, Writt
 /// Every route of the native API: method, path, handler. The router is made
 /// from this table, and tests go through it, so that none is left out.
 macro_rules! routes {
-    ($($method:ident $path:literal => $handler:path;)*) => {
-        /// Methods and paths below `/api/v1`.
-        pub const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),*];
+    ($($method:ident $path:literal $capability:ident => $handler:path;)*) => {
+        /// Methods and paths below `/api/v1`, and what a key must be allowed for them.
+        pub const ROUTES: &[(&str, &str, Capability)] =
+            &[$((stringify!($method), $path, Capability::$capability)),*];
 
         fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
-            vec![$(($path, on(MethodFilter::$method, $handler))),*]
+            vec![$((
+                $path,
+                on(MethodFilter::$method, $handler)
+                    .route_layer(from_fn_with_state(Capability::$capability, auth::require)),
+            )),*]
         }
     };
 }
 
 routes! {
-    GET "/applications" => applications::list;
-    POST "/applications" => applications::create;
-    GET "/applications/{app}" => applications::show;
-    PUT "/applications/{app}" => applications::update;
-    DELETE "/applications/{app}" => applications::delete;
-    GET "/applications/{app}/endpoints" => endpoints::list;
-    POST "/applications/{app}/endpoints" => endpoints::create;
-    GET "/applications/{app}/endpoints/{ep}" => endpoints::show;
-    PUT "/applications/{app}/endpoints/{ep}" => endpoints::update;
-    DELETE "/applications/{app}/endpoints/{ep}" => endpoints::delete;
-    GET "/applications/{app}/endpoints/{ep}/secret" => endpoints::secret;
-    GET "/applications/{app}/endpoints/{ep}/attempts" => attempts::of_endpoint;
-    GET "/applications/{app}/endpoints/{ep}/statistics" => statistics::of_endpoint;
-    GET "/applications/{app}/messages" => messages::list;
-    POST "/applications/{app}/messages" => messages::create;
-    GET "/applications/{app}/messages/{msg}" => messages::show;
-    GET "/applications/{app}/messages/{msg}/endpoint-messages" => endpoint_messages::list;
-    GET "/applications/{app}/messages/{msg}/attempts" => attempts::of_message;
-    GET "/applications/{app}/messages/{msg}/attempts/{atmpt}" => attempts::show;
-    POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" => replays::create;
-    GET "/applications/{app}/statistics" => statistics::of_application;
-    GET "/inboxes" => inboxes::list;
-    POST "/inboxes" => inboxes::create;
-    GET "/inboxes/{token}" => inboxes::show;
-    PUT "/inboxes/{token}" => inboxes::update;
-    GET "/inboxes/{token}/received" => inboxes::received;
-    GET "/statistics" => statistics::of_environment;
-    GET "/store" => store::show;
+    GET "/applications" Read => applications::list;
+    POST "/applications" Manage => applications::create;
+    GET "/applications/{app}" Read => applications::show;
+    PUT "/applications/{app}" Manage => applications::update;
+    DELETE "/applications/{app}" Manage => applications::delete;
+    GET "/applications/{app}/endpoints" Read => endpoints::list;
+    POST "/applications/{app}/endpoints" Manage => endpoints::create;
+    GET "/applications/{app}/endpoints/{ep}" Read => endpoints::show;
+    PUT "/applications/{app}/endpoints/{ep}" Manage => endpoints::update;
+    DELETE "/applications/{app}/endpoints/{ep}" Manage => endpoints::delete;
+    GET "/applications/{app}/endpoints/{ep}/secret" Secrets => endpoints::secret;
+    GET "/applications/{app}/endpoints/{ep}/attempts" Read => attempts::of_endpoint;
+    GET "/applications/{app}/endpoints/{ep}/statistics" Read => statistics::of_endpoint;
+    GET "/applications/{app}/messages" Read => messages::list;
+    POST "/applications/{app}/messages" Send => messages::create;
+    GET "/applications/{app}/messages/{msg}" Read => messages::show;
+    GET "/applications/{app}/messages/{msg}/endpoint-messages" Read => endpoint_messages::list;
+    GET "/applications/{app}/messages/{msg}/attempts" Read => attempts::of_message;
+    GET "/applications/{app}/messages/{msg}/attempts/{atmpt}" Read => attempts::show;
+    POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" Send => replays::create;
+    GET "/applications/{app}/statistics" Read => statistics::of_application;
+    GET "/audit" Admin => audit::list;
+    GET "/inboxes" Read => inboxes::list;
+    POST "/inboxes" Manage => inboxes::create;
+    GET "/inboxes/{token}" Read => inboxes::show;
+    PUT "/inboxes/{token}" Manage => inboxes::update;
+    GET "/inboxes/{token}/received" Read => inboxes::received;
+    GET "/statistics" Read => statistics::of_environment;
+    GET "/store" Read => store::show;
 }
 
 /// Where the native API is.

@@ -86,30 +86,41 @@ fn delivery(state: DeliveryState) -> DeliveryV1 {
         attempt_count: 1,
         retries_used: 1,
         succeeded: false,
+        told: Told::Failing,
         created: T,
     }
 }
 
 #[test]
 fn what_surrounds_messages_has_its_bytes() {
-    check(
-        &EnvironmentV1 {
-            name: "default".into(),
-        },
-        "010764656661756c74",
-    );
+    let environment = EnvironmentV1 {
+        name: "default".into(),
+        operational: ApplicationKey::from_u64(2),
+        created: T,
+        updated: Timestamp(3),
+    };
+    check(&environment, "010764656661756c7402fbe8b584a03403");
+    let entry = AuditV1 {
+        application: Some(ApplicationKey::from_u64(2)),
+        actor: "o".into(),
+        action: "secret.read".into(),
+        subject: "ep_1".into(),
+        detail: String::new(),
+    };
+    check(&entry, "010102016f0b7365637265742e726561640465705f3100");
     let key = ApiKeyV1 {
         environment: EnvironmentKey::from_u64(1),
         application: None,
         name: "ci".into(),
         shown: "hookpost_abcde".into(),
         hash: [0xab; 32],
+        capabilities: Capabilities::ALL,
         created: T,
     };
     check(
         &key,
         "0101000263690e686f6f6b706f73745f6162636465ababababababababababab \
-         abababababababababababababababababababababfbe8b584a034",
+         ababababababababababababababababababababab30fbe8b584a034",
     );
     let key = ApiKeyV1 {
         application: Some(ApplicationKey::from_u64(500)),
@@ -118,7 +129,7 @@ fn what_surrounds_messages_has_its_bytes() {
     check(
         &key,
         "010101f4030263690e686f6f6b706f73745f6162636465ababababababababab \
-         abababababababababababababababababababababababfbe8b584a034",
+         ababababababababababababababababababababababab30fbe8b584a034",
     );
     for (uid, want) in [
         (None, "01010441636d650002fbe8b584a034"),
@@ -250,14 +261,15 @@ fn endpoints_have_their_bytes() {
          7265722078",
     );
     for (disabled, want) in [
-        (None, "010001fbe8b584a03414"),
-        (Some((T, true)), "0101fbe8b584a0340101fbe8b584a03414"),
-        (Some((T, false)), "0101fbe8b584a0340001fbe8b584a03414"),
+        (None, "010001fbe8b584a0341401"),
+        (Some((T, true)), "0101fbe8b584a0340101fbe8b584a0341401"),
+        (Some((T, false)), "0101fbe8b584a0340001fbe8b584a0341401"),
     ] {
         let row = EndpointStateV1 {
             disabled,
             failing_since: Some(T),
             failures: 20,
+            told_failing: true,
         };
         check(&row, want);
     }
@@ -295,15 +307,24 @@ fn deliveries_have_their_bytes_in_every_state() {
     for (state, want) in [
         (
             waiting(Trigger::Scheduled),
-            "0100fbe8b584a0340001ac02f703010100fbe8b584a034",
+            "0100fbe8b584a0340001ac02f70301010001fbe8b584a034",
         ),
         (
             waiting(Trigger::Manual),
-            "0100fbe8b584a0340101ac02f703010100fbe8b584a034",
+            "0100fbe8b584a0340101ac02f70301010001fbe8b584a034",
         ),
-        (DeliveryState::Delivered, "010101ac02f703010100fbe8b584a034"),
-        (DeliveryState::Exhausted, "010201ac02f703010100fbe8b584a034"),
-        (DeliveryState::Cancelled, "010301ac02f703010100fbe8b584a034"),
+        (
+            DeliveryState::Delivered,
+            "010101ac02f70301010001fbe8b584a034",
+        ),
+        (
+            DeliveryState::Exhausted,
+            "010201ac02f70301010001fbe8b584a034",
+        ),
+        (
+            DeliveryState::Cancelled,
+            "010301ac02f70301010001fbe8b584a034",
+        ),
     ] {
         check(&delivery(state), want);
     }

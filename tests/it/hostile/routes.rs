@@ -102,6 +102,7 @@ impl Route {
             _ if self.method != "GET" => &[],
             "/applications" | "/applications/{app}/endpoints" => &["page", "pageSize"],
             "/applications/{app}/messages" => &["message", "pageSize"],
+            "/audit" => &["audit", "pageSize"],
             "/inboxes/{token}/received" => &["received", "pageSize"],
             "/applications/{app}/endpoints/{ep}/attempts"
             | "/applications/{app}/messages/{msg}/attempts" => ATTEMPTS,
@@ -119,7 +120,7 @@ impl Route {
 
 /// All that there are. The inbox takes every method; POST stands for it.
 pub(super) fn all() -> Vec<Route> {
-    let native = ROUTES.iter().map(|(method, path)| Route {
+    let native = ROUTES.iter().map(|(method, path, _)| Route {
         method,
         path: format!("/api/v1{path}"),
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookpost::domain::endpoint::EndpointChange;
 use hookpost::domain::ids::{Key as _, MessageKey};
-use hookpost::domain::principal::Scope;
+use hookpost::domain::principal::{Principal, Scope};
 use hookpost::seams::clock::Clock as _;
 use hookpost::store::{Accepted, Idempotent, Refusal, StoredAnswer, WriteError, Written};
 
@@ -209,7 +209,9 @@ impl World {
         let (store, ledger, scope) = (self.store(), Arc::clone(&self.ledger), self.scope());
         self.running().runtime.spawn(async move {
             let done = if matches!(asked, Asked::Deletion) {
-                store.delete_endpoint(scope, app, key).await
+                store
+                    .delete_endpoint(Principal::operator(scope), app, key)
+                    .await
             } else {
                 store.update_endpoint(scope, app, key, change).await
             };
@@ -235,7 +237,9 @@ impl World {
         };
         let (store, ledger, scope) = (self.store(), Arc::clone(&self.ledger), self.scope());
         self.running().runtime.spawn(async move {
-            let done = store.delete_application(scope, key).await;
+            let done = store
+                .delete_application(Principal::operator(scope), key)
+                .await;
             let mut ledger = lock(&ledger);
             ledger.apps[number].is_busy = false;
             if done.is_ok() {

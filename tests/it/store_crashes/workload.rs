@@ -11,7 +11,7 @@ use hookpost::domain::endpoint::{CustomHeader, EndpointChange};
 use hookpost::domain::fanout::EventFilter;
 use hookpost::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, MessageKey};
 use hookpost::domain::message::NewMessage;
-use hookpost::domain::principal::Scope;
+use hookpost::domain::principal::{Principal, Scope};
 use hookpost::domain::secret::Secret;
 use hookpost::domain::time::Timestamp;
 use hookpost::seams::clock::Clock as _;
@@ -305,9 +305,11 @@ pub(super) fn submit<'a>(store: &'a Store, env: EnvironmentKey, op: &Op) -> Subm
                 let made = store.create_application(env, "an application".to_owned(), uid, None);
                 Done::of(&made.await?)
             }
-            Op::DeleteApplication { application } => {
-                Done::of(&store.delete_application(scope, application).await?)
-            }
+            Op::DeleteApplication { application } => Done::of(
+                &store
+                    .delete_application(Principal::operator(scope), application)
+                    .await?,
+            ),
             Op::CreateEndpoint {
                 application,
                 filter,
@@ -332,7 +334,11 @@ pub(super) fn submit<'a>(store: &'a Store, env: EnvironmentKey, op: &Op) -> Subm
             Op::DeleteEndpoint {
                 application,
                 endpoint,
-            } => Done::of(&store.delete_endpoint(scope, application, endpoint).await?),
+            } => Done::of(
+                &store
+                    .delete_endpoint(Principal::operator(scope), application, endpoint)
+                    .await?,
+            ),
             Op::Accept {
                 message,
                 idempotency_key,
