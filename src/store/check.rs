@@ -780,7 +780,7 @@ impl Check<'_> {
                 let sum = row.and_then(|row| statistics::read(row.value()).ok());
                 self.expect(sum.is_some_and(|sum| sum.covers(&counted)), |_| {
                     let coarser = coarser.name();
-                    format!("a counter of a {name} is not in that of {coarser} {slot}")
+                    format!("a counter of {name}s is not in that of {coarser} {slot}")
                 });
             }
         }

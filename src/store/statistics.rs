@@ -339,7 +339,7 @@ impl Step {
             let oldest = level.slot(now).saturating_sub(level.slots_kept());
             let [from, to] = [0, oldest].map(|slot| counter(level as u8, slot, 0));
             let range = counters.range::<&[u8; 13]>(&from..&to)?;
-            step.forget(range, rolled_up, rows_max)?;
+            step.forget(range, rows_max)?;
         }
         Ok(step)
     }
@@ -363,21 +363,11 @@ impl Step {
         Ok(())
     }
 
-    /// Takes what is too old, but no minute that is not rolled up yet: it
-    /// would be missing in its hour and its day.
-    fn forget(
-        &mut self,
-        rows: Rows<'_>,
-        rolled_up: RolledUp,
-        rows_max: usize,
-    ) -> Result<(), StoreError> {
+    /// Takes the first of what is too old. No minute goes before it is in its
+    /// hour: so many, from the same end, are rolled up in this step.
+    fn forget(&mut self, rows: Rows<'_>, rows_max: usize) -> Result<(), StoreError> {
         for row in rows.take(rows_max - self.forgotten.len()) {
-            let key = *row?.0.value();
-            let (level, slot, subject) = counter_parts(&key);
-            if level == Resolution::Minute as u8 && !rolled_up.has(slot, subject) {
-                break;
-            }
-            self.forgotten.push(key);
+            self.forgotten.push(*row?.0.value());
         }
         Ok(())
     }
@@ -451,4 +441,146 @@ fn each_row(
         };
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use redb::backends::InMemoryBackend;
+
+    use super::super::writer::reply_channel;
+    use super::super::{Durability, MasterKey, StoreOptions};
+    use super::*;
+    use crate::seams::clock::SystemClock;
+    use crate::seams::entropy::SystemEntropy;
+
+    #[test]
+    fn the_mark_says_which_minutes_of_whom_are_rolled_up() {
+        let mark = RolledUp {
+            minute: 7,
+            subject: 40,
+        };
+        for (minute, subject, has, next) in [
+            (6, 99, true, 7),
+            (7, 39, true, 8),
+            (7, 40, true, 8),
+            (7, 41, false, 7),
+            (8, 1, false, 8),
+        ] {
+            assert_eq!(mark.has(minute, subject), has, "{minute} {subject}");
+            if minute == mark.minute {
+                assert_eq!(mark.next_minute(subject), next, "{minute} {subject}");
+            }
+        }
+        assert_eq!(RolledUp::default().next_minute(1), 0);
+        let bytes = [0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 40];
+        assert_eq!(mark.to_bytes(), bytes);
+        assert_eq!(RolledUp::from_bytes(&bytes).unwrap(), mark);
+        assert!(RolledUp::from_bytes(&bytes[1..]).is_err());
+    }
+
+    /// Writes what no verb writes.
+    struct Damage(fn(&mut Tables<'_>) -> Result<(), StoreError>);
+
+    impl Operation for Damage {
+        type Plan = ();
+        type Answer = ();
+
+        fn check(
+            &mut self,
+            _: &Tables<'_>,
+            _: &mut Batch<'_>,
+        ) -> Result<Result<(), Refusal>, StoreError> {
+            Ok(Ok(()))
+        }
+
+        fn apply(
+            self,
+            (): (),
+            tables: &mut Tables<'_>,
+            _: &mut Batch<'_>,
+        ) -> Result<(), StoreError> {
+            (self.0)(tables)
+        }
+    }
+
+    fn store() -> Store {
+        let options = StoreOptions {
+            data_dir: PathBuf::new(),
+            cache_bytes: 1 << 20,
+            durability: Durability::Fast,
+            master_key: MasterKey::Given([7; 32]),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            backend: Some(Box::new(|| Box::new(InMemoryBackend::new()))),
+        };
+        Store::open(options).unwrap()
+    }
+
+    /// The counter of a message.
+    fn insert(tables: &mut Tables<'_>, level: u8, slot: u32) -> Result<(), StoreError> {
+        change(&counter(level, slot, 9), tables, |counter| {
+            counter.count(Counted::Message { payload_bytes: 1 });
+        })
+    }
+
+    fn set_mark(tables: &mut Tables<'_>, minute: u32) -> Result<(), StoreError> {
+        let mark = RolledUp { minute, subject: 9 }.to_bytes();
+        tables.meta.insert(META_ROLLED_UP, mark.as_slice())?;
+        Ok(())
+    }
+
+    #[test]
+    fn the_check_finds_counters_that_do_not_agree() {
+        type Write = fn(&mut Tables<'_>) -> Result<(), StoreError>;
+        let cases: [(Write, &[&str]); 7] = [
+            (|tables| insert(tables, 0, 61), &[]),
+            (
+                |tables| {
+                    insert(tables, 0, 61)?;
+                    set_mark(tables, 61)
+                },
+                &[
+                    "a counter of minutes is not in that of hour 1",
+                    "a counter of minutes is not in that of day 0",
+                ],
+            ),
+            (
+                |tables| insert(tables, 1, 25),
+                &["a counter of hours is not in that of day 1"],
+            ),
+            (
+                |tables| insert(tables, 3, 1),
+                &["a counter cannot be read: the store is damaged: its level is none"],
+            ),
+            (
+                |tables| {
+                    let row: &[u8] = &[1];
+                    tables.counters.insert(&counter(2, 1, 9), row)?;
+                    Ok(())
+                },
+                &["a counter cannot be read: the store is damaged: a row that does not decode"],
+            ),
+            (
+                |tables| change(&counter(2, 1, 9), tables, |counter| counter.failed = 1),
+                &["a counter of day 1 does not agree with itself"],
+            ),
+            (
+                |tables| {
+                    tables.meta.remove(META_ROLLED_UP)?;
+                    Ok(())
+                },
+                &["the mark of the roll-up cannot be read: the store is damaged: it is not there"],
+            ),
+        ];
+        for (write, want) in cases {
+            let store = store();
+            let (reply, _) = reply_channel();
+            store.inner.queue.submit(Damage(write), None, reply);
+            assert!(store.pump());
+            assert_eq!(store.check().unwrap().problems, want);
+        }
+    }
 }
