@@ -160,7 +160,7 @@ async fn the_total_is_the_sum_of_the_points_whatever_is_rolled_up() {
         (MINUTE * 2, 500),
         (HOUR, 200),
         (HOUR * 5, 404),
-        (DAY - HOUR * 6, 200),
+        (HOUR * 18, 200),
         (MINUTE * 20, 200),
     ] {
         world.sink.then(Reply::status(status));
@@ -179,9 +179,8 @@ async fn the_total_is_the_sum_of_the_points_whatever_is_rolled_up() {
         }
         for (resolution, slot_ms) in RESOLUTIONS {
             let to = START.0 + 86_400_000 * if resolution == "day" { 3 } else { 2 };
-            let mut merged = [0; 3];
             for path in world.paths() {
-                merged = [0; 3];
+                let mut merged = [0; 3];
                 let mut from = START.0;
                 // As many as one answer has.
                 while from < to {
@@ -202,7 +201,6 @@ async fn the_total_is_the_sum_of_the_points_whatever_is_rolled_up() {
                 }
                 assert_eq!(merged, [4, 2, 42], "{path} by {resolution}, {rolled_up}");
             }
-            assert_eq!(merged[0], 4);
         }
     }
     // A day is where it was counted.
@@ -250,11 +248,11 @@ async fn minutes_are_kept_two_days_hours_ninety_days_and_days_two_years() {
     };
     rows([1, 1, 1]).await;
     assert_eq!(all().await, [1, 1, 1]);
-    world.app.advance(2 * DAY - HOUR).await;
+    world.app.advance(47 * HOUR).await;
     rows([0, 1, 1]).await;
     assert!(world.app.now().since(START) > 2 * DAY, "not before");
     assert_eq!(all().await, [0, 1, 1]);
-    world.app.advance(88 * DAY - HOUR).await;
+    world.app.advance((88 * 24 - 1) * HOUR).await;
     rows([0, 0, 1]).await;
     assert!(world.app.now().since(START) > 90 * DAY, "not before");
     assert_eq!(all().await, [0, 0, 1]);
