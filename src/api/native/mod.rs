@@ -12,6 +12,7 @@ mod endpoints;
 mod inboxes;
 mod messages;
 mod replays;
+mod statistics;
 mod store;
 
 use std::sync::Arc;
@@ -68,6 +69,7 @@ routes! {
     GET "/applications/{app}/endpoints/{ep}/secret" Secrets => endpoints::secret;
     POST "/applications/{app}/endpoints/{ep}/secret/rotations" Secrets => endpoints::rotate;
     GET "/applications/{app}/endpoints/{ep}/attempts" Read => attempts::of_endpoint;
+    GET "/applications/{app}/endpoints/{ep}/statistics" Read => statistics::of_endpoint;
     GET "/applications/{app}/messages" Read => messages::list;
     POST "/applications/{app}/messages" Send => messages::create;
     POST "/applications/{app}/messages/batch" Send => messages::create_batch;
@@ -76,12 +78,14 @@ routes! {
     GET "/applications/{app}/messages/{msg}/attempts" Read => attempts::of_message;
     GET "/applications/{app}/messages/{msg}/attempts/{atmpt}" Read => attempts::show;
     POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" Send => replays::create;
+    GET "/applications/{app}/statistics" Read => statistics::of_application;
     GET "/audit" Admin => audit::list;
     GET "/inboxes" Read => inboxes::list;
     POST "/inboxes" Manage => inboxes::create;
     GET "/inboxes/{token}" Read => inboxes::show;
     PUT "/inboxes/{token}" Manage => inboxes::update;
     GET "/inboxes/{token}/received" Read => inboxes::received;
+    GET "/statistics" Read => statistics::of_environment;
     GET "/store" Read => store::show;
 }
 
