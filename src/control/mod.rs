@@ -3,7 +3,9 @@
 
 pub mod applications;
 pub mod endpoints;
+pub mod event_types;
 pub mod inboxes;
+mod schemas;
 
 use std::sync::Arc;
 
