@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hookpost::control::endpoints::EndpointInput;
+use hookpost::control::event_types::{EventTypeInput, ImportOptions};
 use hookpost::control::{Control, ControlError};
 use hookpost::domain::address::DestinationPolicy;
 use hookpost::domain::application::ApplicationChange;
 use hookpost::domain::endpoint::MASKED;
+use hookpost::domain::event_type::{Audience, Content, EventTypeChange, NewEventType};
 use hookpost::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, Key as _, MessageKey};
 use hookpost::domain::message::{JSON, NewMessage, Origin, Target};
 use hookpost::domain::principal::{Principal, Scope};
@@ -64,7 +66,8 @@ impl From<WriteError> for Came {
                 Refusal::NoApplication
                 | Refusal::NoEndpoint
                 | Refusal::NoMessage
-                | Refusal::NoInbox,
+                | Refusal::NoInbox
+                | Refusal::NoEventType,
             ) => Self::NotFound,
             other => Self::Otherwise(format!("{other:?}")),
         }
@@ -221,6 +224,16 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     let own = tenant(&app).await;
     let inbox = app.post("/api/v1/inboxes", json!({})).await.ok(201).json();
     let token = inbox["token"].as_str().expect("a text");
+    let types = "/api/v1/event-types";
+    let foreign = app.application().await;
+    for (name, applications) in [
+        ("for.all", json!([])),
+        ("for.own", json!([own.id, foreign])),
+        ("for.other", json!([foreign])),
+    ] {
+        let fields = json!({"name": name, "applications": applications, "examples": [1]});
+        app.post(types, fields).await.ok(201);
+    }
     let before = app.store.dump();
     let control = control(&app);
     let caller = |application| {
@@ -231,6 +244,18 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     };
     let narrow = caller(Some(own.application));
     let name = || "n".to_owned();
+    let no_input = EventTypeInput::default;
+    let document = || r#"{"openapi":"3.1.0","webhooks":{}}"#.to_owned();
+    let dry = ImportOptions {
+        dry_run: true,
+        ..ImportOptions::default()
+    };
+    let new_type = || NewEventType {
+        name: name(),
+        description: String::new(),
+        content: Content::default(),
+        audience: Audience::Everyone,
+    };
     for (verb, came) in [
         (
             "create application",
@@ -256,10 +281,119 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
             "list inboxes",
             found(control.list_inboxes(narrow).expect("it reads").pop()),
         ),
+        (
+            "create event type",
+            came(
+                control
+                    .create_event_type(narrow, name(), no_input(), None)
+                    .await,
+            ),
+        ),
+        (
+            "update event type",
+            came(
+                control
+                    .update_event_type(narrow, "for.own", no_input())
+                    .await,
+            ),
+        ),
+        (
+            "delete event type",
+            came(control.delete_event_type(narrow, "for.own").await),
+        ),
+        (
+            "import event types",
+            came(
+                control
+                    .import_event_types(narrow, document(), ImportOptions::default(), None)
+                    .await,
+            ),
+        ),
+        (
+            "preview an import",
+            came(
+                control
+                    .import_event_types(narrow, document(), dry, None)
+                    .await,
+            ),
+        ),
+        (
+            "create event type in the store",
+            came(
+                app.store
+                    .create_event_type(narrow.scope, new_type(), None)
+                    .await,
+            ),
+        ),
+        (
+            "update event type in the store",
+            came(
+                app.store
+                    .update_event_type(
+                        narrow.scope,
+                        "for.own".to_owned(),
+                        EventTypeChange::default(),
+                    )
+                    .await,
+            ),
+        ),
+        (
+            "delete event type in the store",
+            came(
+                app.store
+                    .delete_event_type(narrow.scope, "for.own".to_owned())
+                    .await,
+            ),
+        ),
+        (
+            "import event types in the store",
+            came(
+                app.store
+                    .import_event_types(narrow.scope, Vec::new(), true, None)
+                    .await,
+            ),
+        ),
+        (
+            "preview an import in the store",
+            came(app.store.preview_import(narrow.scope, &[], true)),
+        ),
+        (
+            "show an event type of others",
+            found(
+                app.store
+                    .find_event_type(narrow.scope, "for.other")
+                    .expect("it reads"),
+            ),
+        ),
     ] {
         assert_eq!(came, Came::NotFound, "{verb}");
     }
     assert!(app.store.dump() == before);
+    let listed = app
+        .store
+        .list_event_types(narrow.scope, false, 0, usize::MAX);
+    let listed = listed.expect("it reads").into_iter();
+    let seen: Vec<_> = listed.map(|seen| (seen.name, seen.audience)).collect();
+    let alone = Audience::only(vec![own.application]);
+    let want = [("for.all", Audience::Everyone), ("for.own", alone)];
+    assert_eq!(
+        seen,
+        want.map(|(name, audience)| (name.to_owned(), audience))
+    );
+    let elsewhere = EnvironmentKey::from_u64(narrow.scope.environment.as_u64() + 1);
+    let elsewhere = Scope::of_environment(elsewhere);
+    assert_eq!(
+        app.store
+            .find_event_type(elsewhere, "for.all")
+            .expect("it reads"),
+        None
+    );
+    let change = EventTypeChange::default();
+    let changed = app
+        .store
+        .update_event_type(elsewhere, "for.all".to_owned(), change)
+        .await;
+    assert_eq!(came(changed), Came::NotFound);
     let wide = caller(None);
     assert_eq!(control.list_inboxes(wide).expect("it reads").len(), 1);
     assert!(control.inbox(wide, token).expect("it reads").is_some());
