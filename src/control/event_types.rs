@@ -207,13 +207,12 @@ impl Control {
         let Some(texts) = texts else { return Ok(None) };
         let mut named = Vec::with_capacity(texts.len());
         for (at, text) in texts.iter().enumerate() {
-            match self.store.find_application(scope, text)? {
-                Some(entry) => named.push(entry.application.key),
-                None => {
-                    let path = format!("applications[{at}]");
-                    let detail = "is not the id or uid of an application";
-                    errors.push(FieldError::new(path, detail));
-                }
+            if let Some(entry) = self.store.find_application(scope, text)? {
+                named.push(entry.application.key);
+            } else {
+                let path = format!("applications[{at}]");
+                let detail = "is not the id or uid of an application";
+                errors.push(FieldError::new(path, detail));
             }
         }
         Ok(Some(named))

@@ -320,7 +320,7 @@ impl Graph {
             references: Vec::new(),
             faults: Vec::new(),
         };
-        reader.graph.root = reader.node(schema, path.to_owned(), &base);
+        reader.graph.root = reader.node(schema, path, &base);
         // Following one may find more.
         while let Some(reference) = reader.references.pop() {
             reader.follow(&reference);
@@ -341,7 +341,7 @@ impl<'a> Reader<'a> {
 
     /// The node of a subschema, read if it is new. `None` for one that leads
     /// nowhere.
-    fn node(&mut self, value: &'a Value, path: String, base: &Url) -> Option<usize> {
+    fn node(&mut self, value: &'a Value, path: &str, base: &Url) -> Option<usize> {
         let map = value.as_object()?;
         if let Some(&known) = self.by_address.get(&address(map)) {
             return Some(known);
@@ -349,17 +349,17 @@ impl<'a> Reader<'a> {
         let at = self.graph.nodes.len();
         self.by_address.insert(address(map), at);
         self.graph.nodes.push(Node {
-            path: path.clone(),
+            path: path.to_owned(),
             ..Node::default()
         });
-        let base = self.identify(value, map, &path, base);
-        self.note_references(at, map, &path, &base);
+        let base = self.identify(value, map, path, base);
+        self.note_references(at, map, path, &base);
         for (keyword, inside) in map {
             let Some(kind) = holds(keyword, inside) else {
                 continue;
             };
-            for (schema, path) in held(kind, inside, &member(&path, keyword)) {
-                let Some(found) = self.node(schema, path, &base) else {
+            for (schema, path) in held(kind, inside, &member(path, keyword)) {
+                let Some(found) = self.node(schema, &path, &base) else {
                     continue;
                 };
                 let node = &mut self.graph.nodes[at];
@@ -474,7 +474,7 @@ impl<'a> Reader<'a> {
         let base = Url::parse(&without_fragment(&url)).expect("it was one before");
         for target in targets {
             // What is new here is in a place where no keyword holds it.
-            if let Some(found) = self.node(target, reference.path.clone(), &base)
+            if let Some(found) = self.node(target, &reference.path, &base)
                 && !self.graph.nodes[reference.from].here.contains(&found)
             {
                 self.graph.nodes[reference.from].here.push(found);

@@ -627,7 +627,10 @@ pub(super) fn forget_application(
 }
 
 /// Removes one step of an environment's types; true when none are left.
-#[expect(dead_code, reason = "for the sweeping of deleted environments")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for the sweeping of deleted environments")
+)]
 pub(super) fn remove_all_of(
     environment: EnvironmentKey,
     tables: &mut Tables<'_>,
@@ -639,4 +642,112 @@ pub(super) fn remove_all_of(
         replace(Some(event_type), None, tables)?;
     }
     Ok(first.len() < STEP_ROWS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event_type::Content;
+
+    fn event_type(environment: u64, name: &str, audience: Audience) -> EventType {
+        EventType {
+            environment: EnvironmentKey::from_u64(environment),
+            name: name.to_owned(),
+            description: "four".to_owned(),
+            content: Content::default(),
+            audience,
+            archived: false,
+            created: Timestamp(1),
+            updated: Timestamp(1),
+        }
+    }
+
+    fn totals(environment: u64, tables: &Tables<'_>) -> (u64, u64) {
+        let environment = EnvironmentKey::from_u64(environment);
+        let totals = read_totals(environment, &tables.event_type_totals).unwrap();
+        (totals.types, totals.bytes)
+    }
+
+    /// More than one step takes, in two environments.
+    fn fill(tables: &mut Tables<'_>) {
+        let only = |key| Audience::only(vec![ApplicationKey::from_u64(key)]);
+        for n in 0..=STEP_ROWS {
+            let one = event_type(1, &format!("a{n}"), only(7));
+            replace(None, Some(&one), tables).unwrap();
+        }
+        for name in ["a0", "b"] {
+            replace(None, Some(&event_type(2, name, only(8))), tables).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_types_of_an_environment_or_an_application_go_step_by_step() {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = redb::Database::builder()
+            .create_with_backend(backend)
+            .unwrap();
+        let txn = database.begin_write().unwrap();
+        let mut tables = Tables::open(&txn).unwrap();
+        fill(&mut tables);
+        let all = STEP_ROWS as u64 + 1;
+        assert_eq!(totals(1, &tables), (all, 4 * all));
+
+        assert!(!forget_application(7, &mut tables).unwrap());
+        assert!(forget_application(7, &mut tables).unwrap());
+        assert!(
+            first_naming(7, &tables.application_event_types)
+                .unwrap()
+                .is_empty()
+        );
+        let environment = EnvironmentKey::from_u64(1);
+        let one = read_one(environment, "a0", &tables.event_types).unwrap();
+        assert_eq!(one.unwrap().audience, Audience::Only(Vec::new()));
+        assert_eq!(totals(1, &tables), (all, 4 * all));
+
+        assert!(!remove_all_of(environment, &mut tables).unwrap());
+        assert_eq!(totals(1, &tables), (1, 4));
+        assert!(remove_all_of(environment, &mut tables).unwrap());
+        assert!(remove_all_of(environment, &mut tables).unwrap());
+        assert!(
+            all_of(environment, &tables.event_types)
+                .unwrap()
+                .next()
+                .is_none()
+        );
+        let key = 1_u64.to_be_bytes();
+        assert!(tables.event_type_totals.get(&key).unwrap().is_none());
+        assert_eq!(totals(2, &tables), (2, 8));
+        let other = EnvironmentKey::from_u64(2);
+        assert!(remove_all_of(other, &mut tables).unwrap());
+        assert!(
+            first_naming(8, &tables.application_event_types)
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn nothing_may_be_made_beyond_a_limit_but_less_may() {
+        let totals = |types, bytes| EventTypeTotalsV1 { types, bytes };
+        for (before, after, fits) in [
+            (totals(0, 0), totals(1, 10), true),
+            (totals(TYPES_MAX - 1, 0), totals(TYPES_MAX, 0), true),
+            (totals(TYPES_MAX, 0), totals(TYPES_MAX + 1, 0), false),
+            (totals(TYPES_MAX, 0), totals(TYPES_MAX, 9), true),
+            (
+                totals(1, TYPES_BYTES_MAX),
+                totals(2, TYPES_BYTES_MAX + 1),
+                false,
+            ),
+            (
+                totals(1, TYPES_BYTES_MAX + 9),
+                totals(1, TYPES_BYTES_MAX + 8),
+                true,
+            ),
+            (totals(TYPES_MAX + 9, 9), totals(TYPES_MAX + 8, 9), true),
+        ] {
+            let checked = check_totals(before, after);
+            assert_eq!(checked.is_ok(), fits, "{before:?} {after:?}");
+        }
+    }
 }

@@ -13,9 +13,10 @@ use hookpost::domain::event_type::{Audience, Content, EventTypeChange, NewEventT
 use hookpost::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, Key as _, MessageKey};
 use hookpost::domain::message::{JSON, NewMessage, Origin, Target};
 use hookpost::domain::principal::{Principal, Scope};
+use hookpost::domain::statistics::{Period, Resolution};
 use hookpost::engine::transport::HttpTransport;
 use hookpost::seams::entropy::SystemEntropy;
-use hookpost::store::{Refusal, WriteError};
+use hookpost::store::{Refusal, Subject, WriteError};
 use serde_json::json;
 
 use crate::support::app::TestApp;
@@ -126,7 +127,19 @@ async fn verbs(app: &TestApp, scope: Scope, of: &Tenant) -> Vec<(&'static str, C
         name: Some("taken over".to_owned()),
         ..ApplicationChange::default()
     };
+    let statistics = |subject| {
+        let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");
+        found(store.statistics(scope, subject, &period).expect("it reads"))
+    };
     let mut told = vec![
+        (
+            "statistics of an application",
+            statistics(Subject::Application(application)),
+        ),
+        (
+            "statistics of an endpoint",
+            statistics(Subject::Endpoint(application, endpoint)),
+        ),
         (
             "find application",
             found(store.find_application(scope, &of.id).expect("it reads")),
@@ -201,6 +214,11 @@ async fn what_lies_outside_of_a_scope_is_not_found() {
             assert_eq!(came, Came::NotFound, "{verb} by {scope:?}");
             count += 1;
         }
+        // Named as the endpoint of an application that the caller does see.
+        let smuggled = Subject::Endpoint(own.application, foreign.endpoint);
+        let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");
+        let smuggled = app.store.statistics(scope, smuggled, &period);
+        assert_eq!(found(smuggled.expect("it reads")), Came::NotFound);
         let listed = app.store.list_applications(scope, 0, usize::MAX);
         let listed = listed.expect("it reads");
         let foreign = listed.iter().any(|one| one.key == foreign.application);
@@ -224,16 +242,6 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     let own = tenant(&app).await;
     let inbox = app.post("/api/v1/inboxes", json!({})).await.ok(201).json();
     let token = inbox["token"].as_str().expect("a text");
-    let types = "/api/v1/event-types";
-    let foreign = app.application().await;
-    for (name, applications) in [
-        ("for.all", json!([])),
-        ("for.own", json!([own.id, foreign])),
-        ("for.other", json!([foreign])),
-    ] {
-        let fields = json!({"name": name, "applications": applications, "examples": [1]});
-        app.post(types, fields).await.ok(201);
-    }
     let before = app.store.dump();
     let control = control(&app);
     let caller = |application| {
@@ -244,18 +252,6 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     };
     let narrow = caller(Some(own.application));
     let name = || "n".to_owned();
-    let no_input = EventTypeInput::default;
-    let document = || r#"{"openapi":"3.1.0","webhooks":{}}"#.to_owned();
-    let dry = ImportOptions {
-        dry_run: true,
-        ..ImportOptions::default()
-    };
-    let new_type = || NewEventType {
-        name: name(),
-        description: String::new(),
-        content: Content::default(),
-        audience: Audience::Everyone,
-    };
     for (verb, came) in [
         (
             "create application",
@@ -281,97 +277,153 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
             "list inboxes",
             found(control.list_inboxes(narrow).expect("it reads").pop()),
         ),
-        (
-            "create event type",
-            came(
-                control
-                    .create_event_type(narrow, name(), no_input(), None)
-                    .await,
-            ),
-        ),
-        (
-            "update event type",
-            came(
-                control
-                    .update_event_type(narrow, "for.own", no_input())
-                    .await,
-            ),
-        ),
-        (
-            "delete event type",
-            came(control.delete_event_type(narrow, "for.own").await),
-        ),
-        (
-            "import event types",
-            came(
-                control
-                    .import_event_types(narrow, document(), ImportOptions::default(), None)
-                    .await,
-            ),
-        ),
-        (
-            "preview an import",
-            came(
-                control
-                    .import_event_types(narrow, document(), dry, None)
-                    .await,
-            ),
-        ),
-        (
-            "create event type in the store",
-            came(
-                app.store
-                    .create_event_type(narrow.scope, new_type(), None)
-                    .await,
-            ),
-        ),
-        (
-            "update event type in the store",
-            came(
-                app.store
-                    .update_event_type(
-                        narrow.scope,
-                        "for.own".to_owned(),
-                        EventTypeChange::default(),
-                    )
-                    .await,
-            ),
-        ),
-        (
-            "delete event type in the store",
-            came(
-                app.store
-                    .delete_event_type(narrow.scope, "for.own".to_owned())
-                    .await,
-            ),
-        ),
-        (
-            "import event types in the store",
-            came(
-                app.store
-                    .import_event_types(narrow.scope, Vec::new(), true, None)
-                    .await,
-            ),
-        ),
-        (
-            "preview an import in the store",
-            came(app.store.preview_import(narrow.scope, &[], true)),
-        ),
-        (
-            "show an event type of others",
-            found(
-                app.store
-                    .find_event_type(narrow.scope, "for.other")
-                    .expect("it reads"),
-            ),
-        ),
     ] {
         assert_eq!(came, Came::NotFound, "{verb}");
     }
     assert!(app.store.dump() == before);
-    let listed = app
-        .store
-        .list_event_types(narrow.scope, false, 0, usize::MAX);
+    let wide = caller(None);
+    let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");
+    for (principal, want) in [(narrow, Came::NotFound), (wide, Came::Done)] {
+        let read = app
+            .store
+            .statistics(principal.scope, Subject::Environment, &period);
+        assert_eq!(found(read.expect("it reads")), want);
+    }
+    assert_eq!(control.list_inboxes(wide).expect("it reads").len(), 1);
+    assert!(control.inbox(wide, token).expect("it reads").is_some());
+}
+
+/// Every verb upon the event type `name`, by someone who sees `scope`.
+async fn event_type_verbs(app: &TestApp, scope: Scope, name: &str) -> Vec<(&'static str, Came)> {
+    let (control, store) = (control(app), &app.store);
+    let caller = Principal::operator(scope);
+    let input = EventTypeInput {
+        description: Some("changed".to_owned()),
+        ..EventTypeInput::default()
+    };
+    let change = EventTypeChange {
+        archived: Some(true),
+        ..EventTypeChange::default()
+    };
+    let owned = name.to_owned();
+    vec![
+        (
+            "show",
+            found(store.find_event_type(scope, name).expect("it reads")),
+        ),
+        (
+            "update",
+            came(control.update_event_type(caller, name, input).await),
+        ),
+        (
+            "update in the store",
+            came(store.update_event_type(scope, owned.clone(), change).await),
+        ),
+        (
+            "delete",
+            came(control.delete_event_type(caller, name).await),
+        ),
+        (
+            "delete in the store",
+            came(store.delete_event_type(scope, owned).await),
+        ),
+    ]
+}
+
+/// Every verb that makes event types, by someone who sees `scope`.
+async fn event_type_makers(app: &TestApp, scope: Scope) -> Vec<(&'static str, Came)> {
+    let (control, store) = (control(app), &app.store);
+    let caller = Principal::operator(scope);
+    let document = || r#"{"openapi":"3.1.0","webhooks":{"b":{"post":{}}}}"#.to_owned();
+    let dry = ImportOptions {
+        dry_run: true,
+        ..ImportOptions::default()
+    };
+    let new = NewEventType {
+        name: "a".to_owned(),
+        description: String::new(),
+        content: Content::default(),
+        audience: Audience::Everyone,
+    };
+    let (name, input, all) = (
+        "c".to_owned(),
+        EventTypeInput::default(),
+        ImportOptions::default(),
+    );
+    let mut told = vec![
+        (
+            "create",
+            came(control.create_event_type(caller, name, input, None).await),
+        ),
+        (
+            "create in the store",
+            came(store.create_event_type(scope, new, None).await),
+        ),
+        (
+            "preview in the store",
+            came(store.preview_import(scope, &[], true)),
+        ),
+        (
+            "import in the store",
+            came(
+                store
+                    .import_event_types(scope, Vec::new(), true, None)
+                    .await,
+            ),
+        ),
+    ];
+    for (verb, options) in [("preview", dry), ("import", all)] {
+        let done = control.import_event_types(caller, document(), options, None);
+        told.push((verb, came(done.await)));
+    }
+    told
+}
+
+/// Event types for everyone, for `own` and another, and for the other alone.
+async fn event_types(app: &TestApp, own: &str) {
+    let other = app.application().await;
+    for (name, applications) in [
+        ("for.all", json!([])),
+        ("for.own", json!([own, other])),
+        ("for.other", json!([other])),
+    ] {
+        let fields = json!({"name": name, "applications": applications});
+        app.post("/api/v1/event-types", fields).await.ok(201);
+    }
+}
+
+#[tokio::test]
+async fn event_types_are_seen_by_those_they_are_for_and_changed_by_the_environment() {
+    let app = TestApp::start().await;
+    let own = tenant(&app).await;
+    event_types(&app, &own.id).await;
+    let before = app.store.dump();
+    let wide = Scope::of_environment(app.store.default_environment());
+    let narrow = Scope {
+        application: Some(own.application),
+        ..wide
+    };
+    let elsewhere = EnvironmentKey::from_u64(wide.environment.as_u64() + 1);
+    let elsewhere = Scope::of_environment(elsewhere);
+    for (scope, name, sees) in [
+        (narrow, "for.all", true),
+        (narrow, "for.own", true),
+        (narrow, "for.other", false),
+        (elsewhere, "for.all", false),
+    ] {
+        for (verb, came) in event_type_verbs(&app, scope, name).await {
+            let want = if sees && verb == "show" {
+                Came::Done
+            } else {
+                Came::NotFound
+            };
+            assert_eq!(came, want, "{verb} {name} by {scope:?}");
+        }
+    }
+    for (verb, came) in event_type_makers(&app, narrow).await {
+        assert_eq!(came, Came::NotFound, "{verb}");
+    }
+    let listed = app.store.list_event_types(narrow, false, 0, usize::MAX);
     let listed = listed.expect("it reads").into_iter();
     let seen: Vec<_> = listed.map(|seen| (seen.name, seen.audience)).collect();
     let alone = Audience::only(vec![own.application]);
@@ -380,21 +432,16 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
         seen,
         want.map(|(name, audience)| (name.to_owned(), audience))
     );
-    let elsewhere = EnvironmentKey::from_u64(narrow.scope.environment.as_u64() + 1);
-    let elsewhere = Scope::of_environment(elsewhere);
-    assert_eq!(
-        app.store
-            .find_event_type(elsewhere, "for.all")
-            .expect("it reads"),
-        None
+    assert!(
+        app.store.dump() == before,
+        "what was not found changed the store"
     );
-    let change = EventTypeChange::default();
-    let changed = app
-        .store
-        .update_event_type(elsewhere, "for.all".to_owned(), change)
-        .await;
-    assert_eq!(came(changed), Came::NotFound);
-    let wide = caller(None);
-    assert_eq!(control.list_inboxes(wide).expect("it reads").len(), 1);
-    assert!(control.inbox(wide, token).expect("it reads").is_some());
+    // The control: who sees the environment does all of it.
+    for (verb, came) in event_type_makers(&app, wide).await {
+        assert_eq!(came, Came::Done, "{verb}");
+    }
+    for (verb, came) in event_type_verbs(&app, wide, "for.other").await {
+        let gone = verb == "delete in the store";
+        assert_eq!(came == Came::Done, !gone, "{verb}: {came:?}");
+    }
 }

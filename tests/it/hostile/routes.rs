@@ -319,7 +319,8 @@ fn event_type_fields(create: bool) -> Vec<Field> {
             .inside(|value| json!([value]))
             .required(),
         field("applications", Kind::List),
-        field("applications", Kind::Never)
+        // Texts that can be uids are those of applications made before.
+        field("applications", Kind::Text(1, 256))
             .inside(|value| json!([value]))
             .required(),
         field("forEveryone", Kind::Yes),
