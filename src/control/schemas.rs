@@ -351,7 +351,7 @@ mod tests {
             (json!({"pattern": "("}), "schema"),
             (
                 json!({"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMinimum": 3}),
-                "schema",
+                "schema.exclusiveMinimum",
             ),
         ] {
             let found = faults(&schema, &json!(1));

@@ -192,6 +192,7 @@ pub(super) fn store_message(
         origin: new.origin,
     };
     write_message(&message, &new.payload, tables, batch)?;
+    batch.count_message(message.application, new.payload.len(), tables)?;
     let content = Arc::new((message, new.payload));
     // Not when the key says: a key can be ahead of a clock that stepped back.
     let due = batch.now;

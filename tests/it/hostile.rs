@@ -868,6 +868,24 @@ async fn headers_that_ask_for_what_is_not_done_are_refused_or_ignored() {
     world.finish("headers");
 }
 
+/// Queries for statistics, as the test below takes them.
+const PERIODS: [(&str, &str, bool); 14] = [
+    ("resolution", "resolution=second", true),
+    ("resolution", "resolution=Hour", true),
+    ("resolution", "resolution=day", false),
+    ("resolution", "resolution=", false),
+    ("from", "from=x", true),
+    ("from", "from=-1", true),
+    ("from", "from=0", true),
+    ("from", "from=1.5", true),
+    ("to", "to=x", true),
+    ("to", "to=0", true),
+    ("to", "to=1", false),
+    ("to", "to=18446744073709551615", true),
+    ("to", "to=18446744073709551616", true),
+    ("to", "to=257700000000000&resolution=minute", true),
+];
+
 #[tokio::test]
 async fn queries_that_make_no_sense_are_named() {
     let mut world = World::start().await;
@@ -924,8 +942,9 @@ async fn queries_that_make_no_sense_are_named() {
         ("eventType", "eventType=***", true),
         ("eventType", "eventType=**", false),
     ]
-    .map(|(name, query, refused)| (name, query.to_owned(), refused))
     .into_iter()
+    .chain(PERIODS)
+    .map(|(name, query, refused)| (name, query.to_owned(), refused))
     .chain([
         ("message", format!("before={long}"), true),
         ("received", format!("before={long}"), true),

@@ -27,6 +27,7 @@ mod simulation;
 #[cfg(feature = "mutants")]
 mod simulation_mutants;
 mod slow_clients;
+mod statistics;
 mod store_crashes;
 mod store_files;
 mod store_model;

@@ -14,6 +14,7 @@ mod examples;
 mod inboxes;
 mod messages;
 mod replays;
+mod statistics;
 mod store;
 
 use std::sync::Arc;
@@ -70,6 +71,7 @@ routes! {
     GET "/applications/{app}/endpoints/{ep}/secret" Secrets => endpoints::secret;
     GET "/applications/{app}/endpoints/{ep}/attempts" Read => attempts::of_endpoint;
     POST "/applications/{app}/endpoints/{ep}/examples" Send => examples::create;
+    GET "/applications/{app}/endpoints/{ep}/statistics" Read => statistics::of_endpoint;
     GET "/applications/{app}/messages" Read => messages::list;
     POST "/applications/{app}/messages" Send => messages::create;
     POST "/applications/{app}/messages/batch" Send => messages::create_batch;
@@ -78,6 +80,7 @@ routes! {
     GET "/applications/{app}/messages/{msg}/attempts" Read => attempts::of_message;
     GET "/applications/{app}/messages/{msg}/attempts/{atmpt}" Read => attempts::show;
     POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" Send => replays::create;
+    GET "/applications/{app}/statistics" Read => statistics::of_application;
     GET "/audit" Admin => audit::list;
     GET "/event-types" Read => event_types::list;
     POST "/event-types" Manage => event_types::create;
@@ -90,6 +93,7 @@ routes! {
     GET "/inboxes/{token}" Read => inboxes::show;
     PUT "/inboxes/{token}" Manage => inboxes::update;
     GET "/inboxes/{token}/received" Read => inboxes::received;
+    GET "/statistics" Read => statistics::of_environment;
     GET "/store" Read => store::show;
 }
 

@@ -148,6 +148,9 @@ impl Route {
             "/inboxes/{token}/received" => &["received", "pageSize"],
             "/applications/{app}/endpoints/{ep}/attempts"
             | "/applications/{app}/messages/{msg}/attempts" => ATTEMPTS,
+            "/applications/{app}/endpoints/{ep}/statistics"
+            | "/applications/{app}/statistics"
+            | "/statistics" => &["resolution", "from", "to"],
             "/applications/{app}/messages/{msg}/endpoint-messages"
             | "/applications/{app}/endpoints/{ep}/secret"
             | "/inboxes"
