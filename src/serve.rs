@@ -205,6 +205,7 @@ impl Server {
             drain,
             delivering: tokio::spawn(self.engine.run()),
             pruning: tokio::spawn(self.engine.clone().prune(retention)),
+            working: tokio::spawn(self.engine.clone().run_jobs()),
             answering: tokio::spawn(server::serve(
                 self.listener,
                 self.app,
@@ -332,6 +333,8 @@ struct Running {
     drain: Duration,
     delivering: JoinHandle<()>,
     pruning: JoinHandle<()>,
+    /// On jobs.
+    working: JoinHandle<()>,
     answering: JoinHandle<DrainReport>,
     control: Option<JoinHandle<()>>,
 }
@@ -360,6 +363,7 @@ impl Running {
     async fn drain(self) {
         self.stop.send_replace(true);
         self.pruning.abort();
+        self.working.abort();
         let control = async {
             match self.control {
                 Some(control) => control.await,

@@ -4,6 +4,7 @@
 pub mod applications;
 pub mod endpoints;
 pub mod inboxes;
+pub mod jobs;
 
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod fanout;
 pub mod ids;
 pub mod inbox;
+pub mod job;
 pub mod message;
 pub mod operational;
 pub mod principal;

@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::control::{ControlError, FieldError};
+use crate::domain::job::RUNNING_MAX;
 use crate::store::{Refusal, StoreError, WriteError};
 
 /// Seconds after which a store that is busy or reopening may be asked again.
@@ -127,6 +128,17 @@ impl From<Refusal> for Problem {
             Refusal::NoMessage => Self::not_found("message"),
             Refusal::NoApiKey => Self::not_found("API key"),
             Refusal::NoInbox => Self::not_found("inbox"),
+            Refusal::NoJob => Self::not_found("job"),
+            Refusal::JobEnded => Self::new(
+                StatusCode::CONFLICT,
+                "job_ended",
+                "The job has ended, so it stays as it is. Start a new one.",
+            ),
+            Refusal::TooManyJobs => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_jobs",
+                format!("{RUNNING_MAX} jobs run already. Wait until one has ended, or cancel one."),
+            ),
             Refusal::BuiltIn => Self::new(
                 StatusCode::CONFLICT,
                 "built_in",

@@ -13,15 +13,15 @@ use super::codec::decode;
 use super::open::{META_LAST_KEY, META_TOTALS};
 use super::rows::{
     AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, CounterV1, DeliveryV1,
-    EndpointSecretsV1, EndpointStateV1, EndpointV1, EnvironmentV1, InboxV1, MessageV1, ReceivedV1,
-    TotalsV1,
+    EndpointSecretsV1, EndpointStateV1, EndpointV1, EnvironmentV1, InboxV1, JobV1, MessageV1,
+    ReceivedV1, TotalsV1,
 };
 use super::tables::{
-    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS,
-    ATTEMPTS, AUDIT, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS,
-    ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
-    INBOXES, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, TOMBSTONES, message_uid,
-    number_text, pair, part, triple,
+    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_JOBS, APPLICATION_MESSAGES, APPLICATION_UIDS,
+    APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES,
+    ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, IDEMPOTENCY,
+    IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS,
+    RECEIVED, RUNNING_JOBS, TOMBSTONES, message_uid, number_text, pair, part, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError};
@@ -32,7 +32,7 @@ use crate::domain::delivery::{ATTEMPTS_LISTED_MAX, Delivery};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::environment::Environment;
 use crate::domain::ids::{
-    ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey,
+    ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, JobKey, Key, MessageKey,
 };
 use crate::domain::message::Message;
 
@@ -55,6 +55,8 @@ pub struct CheckReport {
     pub answers: u64,
     pub inboxes: u64,
     pub received: u64,
+    /// Those that have ended included.
+    pub jobs: u64,
     /// What does not agree, in words; no more than a hundred.
     pub problems: Vec<String>,
     /// All problems, those that are not listed included.
@@ -93,6 +95,7 @@ impl Store {
             check.attempts()?;
             check.answers()?;
             check.inboxes()?;
+            check.jobs()?;
             check.rest()?;
             check.totals()?;
             Ok(check.report)
@@ -130,6 +133,9 @@ struct Opened {
     inbox_tokens: Uids,
     received: Rows16,
     counters: ReadOnlyTable<&'static [u8; 12], &'static [u8]>,
+    jobs: Rows16,
+    running_jobs: Rows16,
+    application_jobs: ReadOnlyTable<&'static [u8; 16], &'static [u8; 8]>,
     tombstones: Rows8,
 }
 
@@ -161,6 +167,9 @@ impl Opened {
             inbox_tokens: txn.open_table(INBOX_TOKENS)?,
             received: txn.open_table(RECEIVED)?,
             counters: txn.open_table(COUNTERS)?,
+            jobs: txn.open_table(JOBS)?,
+            running_jobs: txn.open_table(RUNNING_JOBS)?,
+            application_jobs: txn.open_table(APPLICATION_JOBS)?,
             tombstones: txn.open_table(TOMBSTONES)?,
         })
     }
@@ -726,6 +735,52 @@ impl Check<'_> {
             let there = self.tables.inboxes.get(&inbox.to_be_bytes())?.is_some();
             self.expect(there, |_| {
                 "a request was received by an inbox that is not there".to_owned()
+            });
+        }
+        Ok(())
+    }
+
+    fn jobs(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.jobs.iter()? {
+            let (place, value) = row?;
+            let (environment, key) = (part(place.value(), 0), part(place.value(), 1));
+            self.report.jobs += 1;
+            self.saw(key);
+            let id = self.text::<JobKey>(key);
+            let row = decode::<JobV1>(value.value()).and_then(|row| {
+                row.into_domain(EnvironmentKey::from_u64(environment), JobKey::from_u64(key))
+            });
+            let Some(job) = self.readable(row, &format!("job {id}")) else {
+                continue;
+            };
+            let application = job.application.as_u64();
+            let known = self.is_known(application)?;
+            self.expect(known, |_| {
+                format!("job {id} is of an application that is not there")
+            });
+            let running = self.tables.running_jobs.get(place.value())?.is_some();
+            self.expect(running == job.runs(), |_| {
+                format!("job {id} is not among those that run as it is")
+            });
+            let listed = self.tables.application_jobs.get(&pair(application, key))?;
+            let listed = listed.map(|row| number(*row.value()));
+            self.expect(listed == Some(environment), |_| {
+                format!("job {id} is not listed in its application")
+            });
+        }
+        for row in self.tables.running_jobs.iter()? {
+            let (place, _) = row?;
+            let there = self.tables.jobs.get(place.value())?.is_some();
+            self.expect(there, |_| "a job runs that is not there".to_owned());
+        }
+        for row in self.tables.application_jobs.iter()? {
+            let (key, environment) = row?;
+            let place = pair(number(*environment.value()), part(key.value(), 1));
+            let row = self.tables.jobs.get(&place)?;
+            let row = row.and_then(|row| decode::<JobV1>(row.value()).ok());
+            let agrees = row.is_some_and(|job| job.application.as_u64() == part(key.value(), 0));
+            self.expect(agrees, |_| {
+                "an application lists a job that is not there".to_owned()
             });
         }
         Ok(())

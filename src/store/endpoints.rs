@@ -9,10 +9,11 @@ use super::applications::covered;
 use super::catalog::{ApplicationEntry, endpoint_uid, write_endpoint, write_state};
 use super::tables::{ENDPOINT_UIDS, Tables, pair};
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
-use super::{Store, StoreError, sweep};
+use super::{Store, StoreError, jobs, sweep};
 use crate::domain::audit::AuditAction;
 use crate::domain::endpoint::{Endpoint, EndpointChange, EndpointState, LiveEndpoint, SuccessRule};
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key};
+use crate::domain::job::JobFailure;
 use crate::domain::operational;
 use crate::domain::principal::{Principal, Scope};
 use crate::domain::signing::{Scheme, SigningSecret};
@@ -370,6 +371,9 @@ impl Operation for Delete {
                 .remove(endpoint_uid(self.application, uid).as_slice())?;
         }
         sweep::mark(self.key.as_u64(), sweep::Kind::Endpoint, tables)?;
+        let place = (deleted.settings.environment, self.application);
+        let failure = JobFailure::EndpointDeleted;
+        jobs::end_all(place, Some(self.key), failure, tables, batch)?;
         let subject = batch.inner.ids.text(self.key);
         batch.audit(
             tables,

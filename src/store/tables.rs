@@ -98,6 +98,12 @@ tables! {
     received, RECEIVED = "received": &'static [u8; 16] => &'static [u8];
     /// endpoint, minute → [`CounterV1`](super::rows::CounterV1)
     counters, COUNTERS = "counters": &'static [u8; 12] => &'static [u8];
+    /// environment, job → [`JobV1`](super::rows::JobV1)
+    jobs, JOBS = "jobs": &'static [u8; 16] => &'static [u8];
+    /// environment, job → nothing; no row once it has ended
+    running_jobs, RUNNING_JOBS = "running_jobs": &'static [u8; 16] => &'static [u8];
+    /// application, job → environment
+    application_jobs, APPLICATION_JOBS = "application_jobs": &'static [u8; 16] => &'static [u8; 8];
     /// deleted application or endpoint → what is left to sweep
     tombstones, TOMBSTONES = "tombstones": &'static [u8; 8] => &'static [u8];
 }

@@ -9,11 +9,13 @@ mod crash_loop;
 mod deliveries;
 #[cfg(unix)]
 mod disk_full;
+mod erasing;
 mod evil_endpoints;
 mod field_rules;
 mod guard;
 mod hostile;
 mod inboxes;
+mod jobs;
 mod layers;
 mod operational_events;
 mod python_verification;

@@ -7,9 +7,11 @@
 mod applications;
 mod attempts;
 mod audit;
+mod content;
 mod endpoint_messages;
 mod endpoints;
 mod inboxes;
+mod jobs;
 mod messages;
 mod replays;
 mod store;
@@ -67,6 +69,9 @@ routes! {
     DELETE "/applications/{app}/endpoints/{ep}" Manage => endpoints::delete;
     GET "/applications/{app}/endpoints/{ep}/secret" Secrets => endpoints::secret;
     GET "/applications/{app}/endpoints/{ep}/attempts" Read => attempts::of_endpoint;
+    POST "/applications/{app}/endpoints/{ep}/recoveries" Send => jobs::recover;
+    POST "/applications/{app}/endpoints/{ep}/backfills" Send => jobs::backfill;
+    POST "/applications/{app}/endpoints/{ep}/replays" Send => jobs::replay;
     GET "/applications/{app}/messages" Read => messages::list;
     POST "/applications/{app}/messages" Send => messages::create;
     GET "/applications/{app}/messages/{msg}" Read => messages::show;
@@ -74,12 +79,18 @@ routes! {
     GET "/applications/{app}/messages/{msg}/attempts" Read => attempts::of_message;
     GET "/applications/{app}/messages/{msg}/attempts/{atmpt}" Read => attempts::show;
     POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" Send => replays::create;
+    DELETE "/applications/{app}/messages/{msg}/content" Admin => content::erase_message;
+    DELETE "/applications/{app}/content" Admin => content::erase_application;
     GET "/audit" Admin => audit::list;
     GET "/inboxes" Read => inboxes::list;
     POST "/inboxes" Manage => inboxes::create;
     GET "/inboxes/{token}" Read => inboxes::show;
     PUT "/inboxes/{token}" Manage => inboxes::update;
     GET "/inboxes/{token}/received" Read => inboxes::received;
+    GET "/jobs" Read => jobs::list;
+    GET "/jobs/{job}" Read => jobs::show;
+    PUT "/jobs/{job}" Send => jobs::update;
+    POST "/jobs/{job}/cancellations" Send => jobs::cancel;
     GET "/store" Read => store::show;
 }
 
