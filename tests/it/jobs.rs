@@ -8,7 +8,7 @@ use crate::support::app::{START, TestApp};
 use crate::support::sink::{Reply, Sink};
 
 /// More than a job puts into a queue at once.
-const MANY: usize = 620;
+const MANY: usize = 520;
 /// What it puts there.
 const QUEUE: usize = 500;
 
