@@ -90,7 +90,9 @@ fn table(jobs: &[JobLine]) -> String {
     let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(widths);
-        let line: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        let line: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         writeln!(text, "{}", line.join("  ").trim_end()).expect("writing to a text cannot fail");
     }
     text

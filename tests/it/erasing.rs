@@ -223,12 +223,12 @@ async fn all_that_an_application_has_is_erased_by_a_job() {
     };
     let job = app.until("all is erased", ended).await;
     assert_eq!(job["done"], 230);
+    assert!(!is_somewhere(&app, PAYLOAD) && !is_somewhere(&app, ECHO));
     // What came after it was asked for is none of its.
     let later = app
         .message(&application, "a.b", json!({"text": "later"}))
         .await;
     app.stands(&application, &later, "pending", 1).await;
-    assert!(!is_somewhere(&app, PAYLOAD) && !is_somewhere(&app, ECHO));
     let payload = async |application: &str, message: &str| {
         let path = message_path(application, message);
         app.get(&path).await.ok(200).json()["payload"].clone()

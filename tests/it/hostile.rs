@@ -15,7 +15,7 @@ use hookpost::domain::time::Timestamp;
 use serde_json::{Value, json};
 
 use self::client::{Ask, Sent, Told};
-use self::routes::{Face, READ_ONLY, Route};
+use self::routes::{Face, READ_ONLY, READ_ONLY_OF_JOBS, Route};
 use crate::support::app::{KEY, Options, TestApp};
 use crate::support::sink::Sink;
 
@@ -64,6 +64,7 @@ struct Place {
     ep: String,
     msg: String,
     atmpt: String,
+    job: String,
 }
 
 impl World {
@@ -101,6 +102,13 @@ impl World {
     async fn furnish(&mut self) {
         self.endpoints = self.place_for_endpoints().await;
         self.messages = self.place_for_messages().await;
+        self.app
+            .until("jobs have come to rest", async || {
+                let running = self.app.store.running_jobs().expect("it reads");
+                let held = running.iter().all(|job| job.endpoint.is_some());
+                held.then_some(())
+            })
+            .await;
         self.before = self.app.store.dump();
     }
 
@@ -127,17 +135,21 @@ impl World {
         let path = format!("/api/v1/applications/{app}/messages/{msg}/attempts");
         let atmpt = self.app.get(&path).await.ok(200).items()[0]["id"].clone();
         let atmpt = atmpt.as_str().expect("a text").to_owned();
+        // It waits: its endpoint is paused.
+        let path = format!("/api/v1/applications/{app}/endpoints/{ep}/recoveries");
+        let job = self.app.post(&path, json!({"since": 0})).await.ok(202).id();
         Place {
             app,
             ep,
             msg,
             atmpt,
+            job,
         }
     }
 
     /// What stands for a parameter in a good request.
     fn good(&self, route: &Route, param: &str) -> &str {
-        let place = if route.path.contains("/messages") {
+        let place = if route.is_of_messages() {
             &self.messages
         } else {
             &self.endpoints
@@ -147,6 +159,7 @@ impl World {
             "{ep}" => &place.ep,
             "{msg}" => &place.msg,
             "{atmpt}" => &place.atmpt,
+            "{job}" => &place.job,
             "{token}" => &self.token,
             other => panic!("nothing stands for {other} among the hostile requests"),
         }
@@ -305,7 +318,8 @@ async fn every_field_of_an_answer_has_a_case() {
         let fields = route.fields();
         for name in answer.as_object().expect("an object").keys() {
             let known = fields.iter().any(|field| field.name == name);
-            let read_only = READ_ONLY.contains(&name.as_str());
+            let of_job = route.is_of_a_job() && READ_ONLY_OF_JOBS.contains(&name.as_str());
+            let read_only = of_job || READ_ONLY.contains(&name.as_str());
             assert!(
                 known || read_only,
                 "{route:?}: no case for the field {name}"
@@ -482,7 +496,7 @@ async fn ids_that_name_nothing_are_not_found_whatever_they_are() {
         for param in route.params() {
             let good = world.good(&route, &param).to_owned();
             let (here, there) = (world.messages.clone(), world.endpoints.clone());
-            let (own, foreign) = if route.path.contains("/messages") {
+            let (own, foreign) = if route.is_of_messages() {
                 (here, there)
             } else {
                 (there, here)
@@ -495,6 +509,7 @@ async fn ids_that_name_nothing_are_not_found_whatever_they_are() {
                 ("{ep}", &own.ep),
                 ("{msg}", &own.msg),
                 ("{atmpt}", &own.atmpt),
+                ("{job}", &own.job),
             ] {
                 if kind != param && !id.is_empty() {
                     bad.push(id.clone().into_bytes());
@@ -880,6 +895,11 @@ async fn queries_that_make_no_sense_are_named() {
         ("received", "before=%ff%fe", true),
         ("audit", "before=x", true),
         ("audit", "before=0", true),
+        ("job", "before=x", true),
+        ("job", "before=0", true),
+        ("state", "state=x", true),
+        ("state", "state=RUNNING", true),
+        ("state", "state=running", false),
         ("attempt", "before=x", true),
         ("attempt", "before=-1", true),
         ("attempt", "before=18446744073709551615", false),

@@ -15,6 +15,10 @@ mod field_rules;
 mod guard;
 mod hostile;
 mod inboxes;
+#[cfg(unix)]
+mod job_commands;
+#[cfg(unix)]
+mod job_crash;
 mod jobs;
 mod layers;
 mod operational_events;

@@ -38,6 +38,20 @@ impl Route {
         self.method == "GET" && (self.path.ends_with('}') || self.path.ends_with("/secret"))
     }
 
+    /// Whether it answers with a job.
+    pub(super) fn is_of_a_job(&self) -> bool {
+        let starts = ["/recoveries", "/backfills", "/replays"];
+        let for_endpoint = self.path.contains("/endpoints/{ep}/");
+        self.path.contains("/jobs/")
+            || (for_endpoint && starts.iter().any(|end| self.path.ends_with(end)))
+    }
+
+    /// Whether its good request is about the application with messages, whose
+    /// endpoint takes them.
+    pub(super) fn is_of_messages(&self) -> bool {
+        self.path.contains("/messages") || self.is_of_a_job()
+    }
+
     pub(super) fn params(&self) -> Vec<String> {
         let names = self.path.split('/').filter(|part| part.starts_with('{'));
         names.map(str::to_owned).collect()
@@ -53,6 +67,7 @@ impl Route {
             | (
                 "POST",
                 "/applications/{app}/messages/{msg}/endpoints/{ep}/replays"
+                | "/jobs/{job}/cancellations"
                 | "/in/{token}"
                 | "/in/{token}/x",
             ) => None,
@@ -68,6 +83,13 @@ impl Route {
                 Some(json!({"eventType": "a.b", "payload": {}}))
             }
             ("POST", "/inboxes") => Some(json!({})),
+            (
+                "POST",
+                "/applications/{app}/endpoints/{ep}/recoveries"
+                | "/applications/{app}/endpoints/{ep}/backfills"
+                | "/applications/{app}/endpoints/{ep}/replays",
+            ) => Some(json!({"since": 0})),
+            ("PUT", "/jobs/{job}") => Some(json!({"ratePerSecond": 5})),
             other => panic!("{other:?} has no case among the hostile requests"),
         }
     }
@@ -83,6 +105,10 @@ impl Route {
             "/applications/{app}/endpoints" | "/applications/{app}/endpoints/{ep}" => {
                 endpoint_fields(create)
             }
+            "/applications/{app}/endpoints/{ep}/recoveries"
+            | "/applications/{app}/endpoints/{ep}/backfills" => job_fields(false),
+            "/applications/{app}/endpoints/{ep}/replays" => job_fields(true),
+            "/jobs/{job}" => vec![field("ratePerSecond", Kind::Number(0, 10_000)).required()],
             other => panic!("{other:?} has no fields among the hostile requests"),
         }
     }
@@ -103,6 +129,7 @@ impl Route {
             "/applications" | "/applications/{app}/endpoints" => &["page", "pageSize"],
             "/applications/{app}/messages" => &["message", "pageSize"],
             "/audit" => &["audit", "pageSize"],
+            "/jobs" => &["job", "state", "pageSize"],
             "/inboxes/{token}/received" => &["received", "pageSize"],
             "/applications/{app}/endpoints/{ep}/attempts"
             | "/applications/{app}/messages/{msg}/attempts" => ATTEMPTS,
@@ -234,6 +261,27 @@ fn message_fields() -> Vec<Field> {
     ]
 }
 
+fn job_fields(filtered: bool) -> Vec<Field> {
+    const TIME_MAX: u64 = (1 << 53) - 1;
+    let mut fields = vec![
+        field("since", Kind::Number(0, TIME_MAX)).required(),
+        field("until", Kind::Number(1, TIME_MAX)),
+        field("ratePerSecond", Kind::Number(0, 10_000)),
+    ];
+    if filtered {
+        let item = |name, kind| field(name, kind).inside(|value| json!([value])).required();
+        fields.extend([
+            field("eventTypes", Kind::List),
+            item("eventTypes", Kind::Never),
+            field("channels", Kind::List),
+            item("channels", Kind::Text(1, 128)),
+            field("outcome", Kind::Never),
+            field("statusClass", Kind::Never),
+        ]);
+    }
+    fields
+}
+
 fn inbox_fields() -> Vec<Field> {
     vec![
         field("name", Kind::Text(0, 256)),
@@ -283,4 +331,31 @@ fn endpoint_fields(create: bool) -> Vec<Field> {
 }
 
 /// Names in an answer that nobody sets.
-pub(super) const READ_ONLY: &[&str] = &["id", "created", "updated", "disabled", "token", "url"];
+pub(super) const READ_ONLY: &[&str] = &[
+    "id",
+    "created",
+    "updated",
+    "disabled",
+    "token",
+    "url",
+    "kind",
+    "state",
+    "reason",
+    "applicationId",
+    "endpointId",
+    "total",
+    "examined",
+    "done",
+    "skipped",
+    "finished",
+];
+/// Names in a job that only a replay's caller sets, and the job's own settings
+/// that only its start does.
+pub(super) const READ_ONLY_OF_JOBS: &[&str] = &[
+    "since",
+    "until",
+    "eventTypes",
+    "channels",
+    "outcome",
+    "statusClass",
+];
