@@ -20,4 +20,5 @@ pub mod principal;
 pub mod retry;
 pub mod secret;
 pub mod signing;
+pub mod statistics;
 pub mod time;

@@ -217,10 +217,12 @@ fn changeable(
 ) -> Result<Result<Arc<ApplicationEntry>, Refusal>, StoreError> {
     let found = covered(scope, key, tables, batch)?;
     let environment = batch.environment(scope.environment);
+    let built_in = environment.is_some_and(|environment| environment.operational == key);
     Ok(found.and_then(|entry| {
-        match environment.is_some_and(|environment| environment.operational == key) {
-            true => Err(Refusal::BuiltIn),
-            false => Ok(entry),
+        if built_in {
+            Err(Refusal::BuiltIn)
+        } else {
+            Ok(entry)
         }
     }))
 }

@@ -10,18 +10,19 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
 use super::catalog::endpoint_uid;
 use super::cipher::Cipher;
 use super::codec::decode;
-use super::open::{META_LAST_KEY, META_TOTALS};
+use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
-    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, CounterV1, DeliveryV1,
-    EndpointSecretsV1, EndpointStateV1, EndpointV1, EnvironmentV1, InboxV1, JobV1, MessageV1,
-    ReceivedV1, TotalsV1,
+    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
+    EndpointStateV1, EndpointV1, EnvironmentV1, InboxV1, JobV1, MessageV1, ReceivedV1, TotalsV1,
 };
+use super::statistics::{self, RolledUp};
 use super::tables::{
     API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_JOBS, APPLICATION_MESSAGES, APPLICATION_UIDS,
     APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES,
     ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, IDEMPOTENCY,
     IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS,
-    RECEIVED, RUNNING_JOBS, TOMBSTONES, message_uid, number_text, pair, part, triple,
+    RECEIVED, RUNNING_JOBS, TOMBSTONES, counter, counter_parts, message_uid, number_text, pair,
+    part, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError};
@@ -35,6 +36,7 @@ use crate::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, JobKey, Key, MessageKey,
 };
 use crate::domain::message::Message;
+use crate::domain::statistics::Resolution;
 
 /// Problems that a report lists; more are only counted.
 const PROBLEMS_LISTED_MAX: usize = 100;
@@ -97,6 +99,7 @@ impl Store {
             check.inboxes()?;
             check.jobs()?;
             check.rest()?;
+            check.counters()?;
             check.totals()?;
             Ok(check.report)
         })
@@ -132,10 +135,10 @@ struct Opened {
     inboxes: Rows8,
     inbox_tokens: Uids,
     received: Rows16,
-    counters: ReadOnlyTable<&'static [u8; 12], &'static [u8]>,
     jobs: Rows16,
     running_jobs: Rows16,
     application_jobs: ReadOnlyTable<&'static [u8; 16], &'static [u8; 8]>,
+    counters: ReadOnlyTable<&'static [u8; 13], &'static [u8]>,
     tombstones: Rows8,
 }
 
@@ -801,19 +804,41 @@ impl Check<'_> {
                 });
             }
         }
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<(), StoreError> {
+        let mark = self.tables.meta.get(META_ROLLED_UP)?;
+        let mark = mark.map_or(Err(StoreError::Corrupt("it is not there")), |row| {
+            RolledUp::from_bytes(row.value())
+        });
+        let Some(mark) = self.readable(mark, "the mark of the roll-up") else {
+            return Ok(());
+        };
         for row in self.tables.counters.iter()? {
             let (key, value) = row?;
-            self.readable(decode::<CounterV1>(value.value()), "a counter");
-            let endpoint = part(key.value(), 0);
-            let there = self
-                .tables
-                .endpoints
-                .get(&endpoint.to_be_bytes())?
-                .is_some();
-            self.expect(there, |check| {
-                let id = check.text::<EndpointKey>(endpoint);
-                format!("there are counters of endpoint {id}, which is not there")
+            let (level, slot, subject) = counter_parts(key.value());
+            let resolution = Resolution::ALL.get(usize::from(level)).copied();
+            let known = resolution.ok_or(StoreError::Corrupt("its level is none"));
+            let counted = known.and_then(|_| statistics::read(value.value()));
+            let (Some(resolution), Some(counted)) =
+                (resolution, self.readable(counted, "a counter"))
+            else {
+                continue;
+            };
+            let name = resolution.name();
+            self.expect(counted.is_sound(), |_| {
+                format!("a counter of {name} {slot} does not agree with itself")
             });
+            for (coarser, slot) in rolled_into(resolution, slot, subject, mark) {
+                let key = counter(coarser as u8, slot, subject);
+                let row = self.tables.counters.get(&key)?;
+                let sum = row.and_then(|row| statistics::read(row.value()).ok());
+                self.expect(sum.is_some_and(|sum| sum.covers(&counted)), |_| {
+                    let coarser = coarser.name();
+                    format!("a counter of {name}s is not in that of {coarser} {slot}")
+                });
+            }
         }
         Ok(())
     }
@@ -842,5 +867,21 @@ impl Check<'_> {
                 .to_owned()
         });
         Ok(())
+    }
+}
+
+/// The coarser slots that a counter must be in.
+fn rolled_into(
+    resolution: Resolution,
+    slot: u32,
+    subject: u64,
+    mark: RolledUp,
+) -> Vec<(Resolution, u32)> {
+    match resolution {
+        Resolution::Minute if mark.has(slot, subject) => [Resolution::Hour, Resolution::Day]
+            .map(|coarser| (coarser, coarser.slot_of_minute(slot)))
+            .into(),
+        Resolution::Hour => vec![(Resolution::Day, slot / 24)],
+        _ => Vec::new(),
     }
 }

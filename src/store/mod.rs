@@ -24,6 +24,7 @@ mod record;
 mod replay;
 mod retention;
 mod rows;
+mod statistics;
 mod sweep;
 mod tables;
 mod writer;
@@ -39,7 +40,8 @@ pub use open::{Durability, MasterKey, OpenError, StoreOptions};
 pub use reads::{AttemptFilter, AttemptPage, DueRow, MessagePage, OutcomeFilter, StoreFigures};
 pub use record::Recorded;
 pub use retention::{Retention, Retired};
-pub use rows::{CounterV1 as Counter, TotalsV1 as Totals};
+pub use rows::TotalsV1 as Totals;
+pub use statistics::Subject;
 pub use writer::{Change, Idempotent, Refusal, StoredAnswer, WriteError, Written};
 
 use crate::domain::ids::Ids;

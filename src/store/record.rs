@@ -9,7 +9,7 @@ use redb::ReadableTable as _;
 use super::catalog::write_state;
 use super::codec::{decode, encode};
 use super::erase::bare_attempt;
-use super::rows::{AttemptV1, AttemptV1Ref, CounterV1, DeliveryV1};
+use super::rows::{AttemptV1, AttemptV1Ref, DeliveryV1};
 use super::tables::{Tables, pair};
 use super::writer::{
     Batch, Change, Operation, Refusal, WriteError, Written, insert_due, remove_due,
@@ -218,7 +218,7 @@ impl Operation for Record {
             batch.emit_attempt(tables, event_type, (key, &self.attempt), &after)?;
         }
         update_state(&self.attempt, tables, batch)?;
-        count(&self.attempt, self.payload_bytes, batch);
+        batch.count_attempt(&self.attempt, self.payload_bytes, tables)?;
         // What a delivery does not list any more cannot be found to be erased.
         if before.attempts.len() == ATTEMPTS_LISTED_MAX {
             bare_attempt(before.attempts[0].key, tables)?;
@@ -272,20 +272,6 @@ fn write_attempt(
         .insert(&pair(endpoint, key), &[] as &[u8])?;
     batch.totals.attempts += 1;
     Ok(())
-}
-
-fn count(attempt: &NewAttempt, payload_bytes: usize, batch: &mut Batch<'_>) {
-    let duration_ms = attempt.exchange.timing.total_us / 1000;
-    let delivered = attempt.verdict == Verdict::Delivered;
-    let counted = CounterV1 {
-        delivered: u32::from(delivered),
-        failed: u32::from(!delivered),
-        unanswered: u32::from(!delivered && attempt.exchange.response.is_none()),
-        duration_ms: u64::from(duration_ms),
-        duration_max_ms: duration_ms,
-        sent_bytes: payload_bytes as u64,
-    };
-    batch.count(attempt.endpoint, attempt.started, &counted);
 }
 
 /// What the attempt says about the endpoint, written only when it changes.

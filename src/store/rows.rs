@@ -34,6 +34,7 @@ use crate::domain::message::{JSON, Message, Origin};
 use crate::domain::principal::Capabilities;
 use crate::domain::secret::Secret;
 use crate::domain::signing::{Scheme, SigningSecret};
+use crate::domain::statistics::{Counter, Histogram};
 use crate::domain::time::Timestamp;
 
 macro_rules! row {
@@ -722,28 +723,60 @@ impl ReceivedV1 {
     }
 }
 
-/// What one endpoint's attempts of one minute came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CounterV1 {
-    pub delivered: u32,
-    pub failed: u32,
-    /// Attempts without any HTTP answer, among `failed`.
-    pub unanswered: u32,
-    pub duration_ms: u64,
-    pub duration_max_ms: u32,
-    pub sent_bytes: u64,
+/// What was counted for one subject in one slot of time.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct CounterV1 {
+    messages: u64,
+    payload_bytes: u64,
+    delivered: u64,
+    failed: u64,
+    /// Numbers of outcomes and how often each was, none left out but zeros.
+    outcomes: Vec<(u8, u64)>,
+    duration_ms: u64,
+    duration_max_ms: u32,
+    /// Buckets of durations, as outcomes.
+    durations: Vec<(u8, u64)>,
+    sent_bytes: u64,
 }
 row!(CounterV1, 1);
 
+impl From<Counter> for CounterV1 {
+    fn from(counter: Counter) -> Self {
+        let outcomes = (0..).zip(counter.outcomes).filter(|(_, count)| *count > 0);
+        Self {
+            messages: counter.messages,
+            payload_bytes: counter.payload_bytes,
+            delivered: counter.delivered,
+            failed: counter.failed,
+            outcomes: outcomes.collect(),
+            duration_ms: counter.duration_ms,
+            duration_max_ms: counter.duration_max_ms,
+            durations: counter.durations.into_buckets(),
+            sent_bytes: counter.sent_bytes,
+        }
+    }
+}
+
 impl CounterV1 {
-    /// Both minutes, or both halves of one, together.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.delivered += other.delivered;
-        self.failed += other.failed;
-        self.unanswered += other.unanswered;
-        self.duration_ms += other.duration_ms;
-        self.duration_max_ms = self.duration_max_ms.max(other.duration_max_ms);
-        self.sent_bytes += other.sent_bytes;
+    pub(super) fn into_domain(self) -> Result<Counter, StoreError> {
+        let mut counter = Counter {
+            messages: self.messages,
+            payload_bytes: self.payload_bytes,
+            delivered: self.delivered,
+            failed: self.failed,
+            duration_ms: self.duration_ms,
+            duration_max_ms: self.duration_max_ms,
+            durations: Histogram::from_buckets(self.durations)
+                .ok_or(StoreError::Corrupt("a counter with buckets out of order"))?,
+            sent_bytes: self.sent_bytes,
+            ..Counter::default()
+        };
+        for (outcome, count) in self.outcomes {
+            let known = counter.outcomes.get_mut(usize::from(outcome));
+            *known.ok_or(StoreError::Corrupt("a counter of an unknown outcome"))? = count;
+        }
+        Ok(counter)
     }
 }
 

@@ -7,7 +7,7 @@ use redb::ReadableTable as _;
 
 use super::codec::{decode, encode};
 use super::rows::{DeliveryV1, MessageV1};
-use super::tables::{self, Tables, counter, message_uid, pair, part, second, triple};
+use super::tables::{self, Tables, message_uid, pair, part, second, triple};
 use super::writer::{Batch, Operation, Refusal, WriteError, read_due, remove_due};
 use super::{Store, StoreError, jobs};
 use crate::domain::delivery::{Delivery, DeliveryState};
@@ -159,10 +159,6 @@ fn sweep_endpoint(
     if attempts.len() == STEP_ROWS {
         return Ok(false);
     }
-    let minutes = counter(endpoint, 0)..=counter(endpoint, u32::MAX);
-    tables
-        .counters
-        .retain_in::<&[u8; 12], _>(&minutes.start()..=&minutes.end(), |_, _| false)?;
     tables.endpoint_states.remove(&endpoint.to_be_bytes())?;
     tables.endpoints.remove(&endpoint.to_be_bytes())?;
     Ok(true)

@@ -1,6 +1,7 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
 mod attempts;
+mod batches;
 #[cfg(unix)]
 mod command_line;
 mod contract;
@@ -31,6 +32,7 @@ mod simulation;
 #[cfg(feature = "mutants")]
 mod simulation_mutants;
 mod slow_clients;
+mod statistics;
 mod store_crashes;
 mod store_files;
 mod store_model;

@@ -15,9 +15,10 @@ use hookpost::domain::ids::{
 use hookpost::domain::job::JobKind;
 use hookpost::domain::message::{JSON, NewMessage, Origin, Target};
 use hookpost::domain::principal::{Principal, Scope};
+use hookpost::domain::statistics::{Period, Resolution};
 use hookpost::engine::transport::HttpTransport;
 use hookpost::seams::entropy::SystemEntropy;
-use hookpost::store::{Refusal, WriteError};
+use hookpost::store::{Refusal, Subject, WriteError};
 use serde_json::json;
 
 use crate::support::app::TestApp;
@@ -133,7 +134,19 @@ async fn verbs(app: &TestApp, scope: Scope, of: &Tenant) -> Vec<(&'static str, C
         name: Some("taken over".to_owned()),
         ..ApplicationChange::default()
     };
+    let statistics = |subject| {
+        let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");
+        found(store.statistics(scope, subject, &period).expect("it reads"))
+    };
     let mut told = vec![
+        (
+            "statistics of an application",
+            statistics(Subject::Application(application)),
+        ),
+        (
+            "statistics of an endpoint",
+            statistics(Subject::Endpoint(application, endpoint)),
+        ),
         (
             "find application",
             found(store.find_application(scope, &of.id).expect("it reads")),
@@ -243,6 +256,11 @@ async fn what_lies_outside_of_a_scope_is_not_found() {
             assert_eq!(came, Came::NotFound, "{verb} by {scope:?}");
             count += 1;
         }
+        // Named as the endpoint of an application that the caller does see.
+        let smuggled = Subject::Endpoint(own.application, foreign.endpoint);
+        let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");
+        let smuggled = app.store.statistics(scope, smuggled, &period);
+        assert_eq!(found(smuggled.expect("it reads")), Came::NotFound);
         let listed = app.store.list_applications(scope, 0, usize::MAX);
         let listed = listed.expect("it reads");
         let foreign = listed.iter().any(|one| one.key == foreign.application);
@@ -306,6 +324,13 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     }
     assert!(app.store.dump() == before);
     let wide = caller(None);
+    let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");
+    for (principal, want) in [(narrow, Came::NotFound), (wide, Came::Done)] {
+        let read = app
+            .store
+            .statistics(principal.scope, Subject::Environment, &period);
+        assert_eq!(found(read.expect("it reads")), want);
+    }
     assert_eq!(control.list_inboxes(wide).expect("it reads").len(), 1);
     assert!(control.inbox(wide, token).expect("it reads").is_some());
 }

@@ -14,6 +14,7 @@ mod inboxes;
 mod jobs;
 mod messages;
 mod replays;
+mod statistics;
 mod store;
 
 use std::sync::Arc;
@@ -72,8 +73,10 @@ routes! {
     POST "/applications/{app}/endpoints/{ep}/recoveries" Send => jobs::recover;
     POST "/applications/{app}/endpoints/{ep}/backfills" Send => jobs::backfill;
     POST "/applications/{app}/endpoints/{ep}/replays" Send => jobs::replay;
+    GET "/applications/{app}/endpoints/{ep}/statistics" Read => statistics::of_endpoint;
     GET "/applications/{app}/messages" Read => messages::list;
     POST "/applications/{app}/messages" Send => messages::create;
+    POST "/applications/{app}/messages/batch" Send => messages::create_batch;
     GET "/applications/{app}/messages/{msg}" Read => messages::show;
     GET "/applications/{app}/messages/{msg}/endpoint-messages" Read => endpoint_messages::list;
     GET "/applications/{app}/messages/{msg}/attempts" Read => attempts::of_message;
@@ -81,6 +84,7 @@ routes! {
     POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" Send => replays::create;
     DELETE "/applications/{app}/messages/{msg}/content" Admin => content::erase_message;
     DELETE "/applications/{app}/content" Admin => content::erase_application;
+    GET "/applications/{app}/statistics" Read => statistics::of_application;
     GET "/audit" Admin => audit::list;
     GET "/inboxes" Read => inboxes::list;
     POST "/inboxes" Manage => inboxes::create;
@@ -91,6 +95,7 @@ routes! {
     GET "/jobs/{job}" Read => jobs::show;
     PUT "/jobs/{job}" Send => jobs::update;
     POST "/jobs/{job}/cancellations" Send => jobs::cancel;
+    GET "/statistics" Read => statistics::of_environment;
     GET "/store" Read => store::show;
 }
 

@@ -235,14 +235,17 @@ fn what_surrounds_messages_has_its_bytes() {
     };
     check(&answer, "01ca01027b7dfbe8b584a034");
     let counter = CounterV1 {
+        messages: 5,
+        payload_bytes: 4_000,
         delivered: 1,
         failed: 2,
-        unanswered: 1,
+        outcomes: vec![(0, 2), (7, 1)],
         duration_ms: 300,
         duration_max_ms: 200,
+        durations: vec![(24, 2), (43, 1)],
         sent_bytes: 70_000,
     };
-    check(&counter, "01010201ac02c801f0a204");
+    check(&counter, "0105a01f01020200020701ac02c801021802 2b01f0a204");
     let totals = TotalsV1 {
         messages: 1,
         attempts: 200,

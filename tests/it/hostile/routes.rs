@@ -82,6 +82,9 @@ impl Route {
             ("POST", "/applications/{app}/messages") => {
                 Some(json!({"eventType": "a.b", "payload": {}}))
             }
+            ("POST", "/applications/{app}/messages/batch") => {
+                Some(json!({"messages": [{"eventType": "a.b", "payload": {}}]}))
+            }
             ("POST", "/inboxes") => Some(json!({})),
             (
                 "POST",
@@ -101,6 +104,7 @@ impl Route {
             _ if !self.reads_json() => Vec::new(),
             "/applications" | "/applications/{app}" => application_fields(create),
             "/applications/{app}/messages" => message_fields(),
+            "/applications/{app}/messages/batch" => batch_fields(),
             "/inboxes" | "/inboxes/{token}" => inbox_fields(),
             "/applications/{app}/endpoints" | "/applications/{app}/endpoints/{ep}" => {
                 endpoint_fields(create)
@@ -110,6 +114,15 @@ impl Route {
             "/applications/{app}/endpoints/{ep}/replays" => job_fields(true),
             "/jobs/{job}" => vec![field("ratePerSecond", Kind::Number(0, 10_000)).required()],
             other => panic!("{other:?} has no fields among the hostile requests"),
+        }
+    }
+
+    /// Bytes of a body that are more than it reads.
+    pub(super) fn too_many_bytes(&self) -> usize {
+        if self.path.ends_with("/batch") {
+            17 << 20
+        } else {
+            1 << 20
         }
     }
 
@@ -133,6 +146,9 @@ impl Route {
             "/inboxes/{token}/received" => &["received", "pageSize"],
             "/applications/{app}/endpoints/{ep}/attempts"
             | "/applications/{app}/messages/{msg}/attempts" => ATTEMPTS,
+            "/applications/{app}/endpoints/{ep}/statistics"
+            | "/applications/{app}/statistics"
+            | "/statistics" => &["resolution", "from", "to"],
             "/applications/{app}/messages/{msg}/endpoint-messages"
             | "/applications/{app}/endpoints/{ep}/secret"
             | "/inboxes"
@@ -280,6 +296,23 @@ fn job_fields(filtered: bool) -> Vec<Field> {
         ]);
     }
     fields
+}
+
+fn batch_fields() -> Vec<Field> {
+    vec![
+        field("messages", Kind::List).required(),
+        field("messages", Kind::Never)
+            .inside(|value| json!([value]))
+            .required(),
+        field("messages", Kind::Never)
+            .inside(|value| json!([{"eventType": value, "payload": {}}]))
+            .required(),
+        field("messages", Kind::Anything)
+            .inside(|value| json!([{"eventType": "a.b", "payload": value}]))
+            .required(),
+        field("messages", Kind::Text(1, 256))
+            .inside(|value| json!([{"eventType": "a.b", "payload": {}, "uid": value}])),
+    ]
 }
 
 fn inbox_fields() -> Vec<Field> {
