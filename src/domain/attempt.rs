@@ -197,6 +197,23 @@ pub struct NewAttempt {
     pub exchange: Exchange,
 }
 
+impl NewAttempt {
+    /// This attempt without what tells of its message's payload: what was
+    /// answered to it, and the signatures. Status and times stay.
+    #[must_use]
+    pub fn without_content(&self) -> Self {
+        let mut bare = self.clone();
+        bare.request.signed = SignedParts {
+            timestamp_s: bare.request.signed.timestamp_s,
+            ..SignedParts::default()
+        };
+        if let Some(response) = &mut bare.exchange.response {
+            *response = CapturedResponse::default();
+        }
+        bare
+    }
+}
+
 /// One attempt, as the log keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {

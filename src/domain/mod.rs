@@ -15,6 +15,7 @@ pub mod fanout;
 pub mod header;
 pub mod ids;
 pub mod inbox;
+pub mod job;
 pub mod json_schema;
 pub mod message;
 pub mod openapi;

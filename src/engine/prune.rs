@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Engine;
+use crate::domain::time::Timestamp;
 use crate::store::{Retention, WriteError};
 
 /// Between two passes of retention.
@@ -50,6 +51,11 @@ impl Engine {
 
     /// One pass over everything that retention may take.
     pub async fn retire_once(&self, retention: Retention) -> Result<(), WriteError> {
+        let kept_ms = u64::try_from(retention.attempts.as_millis()).unwrap_or(u64::MAX);
+        let kept_since = Timestamp(self.inner.clock.now().0.saturating_sub(kept_ms));
+        while self.inner.store.forget_jobs(kept_since).await? > 0 {
+            self.inner.clock.sleep(STEP_PAUSE).await;
+        }
         let mut from = None;
         loop {
             let retired = self.inner.store.retire(retention, from).await?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::control::{ControlError, FieldError};
 use crate::domain::endpoint::SECRETS_MAX;
 use crate::domain::event_type::{TYPES_BYTES_MAX, TYPES_MAX};
+use crate::domain::job::RUNNING_MAX;
 use crate::store::{Refusal, StoreError, WriteError};
 
 /// Seconds after which a store that is busy or reopening may be asked again.
@@ -145,6 +146,17 @@ impl From<Refusal> for Problem {
                     "An environment has at most {TYPES_MAX} event types, with {} MB of texts in all. Delete some that are not needed; nothing was changed.",
                     TYPES_BYTES_MAX >> 20
                 ),
+            ),
+            Refusal::NoJob => Self::not_found("job"),
+            Refusal::JobEnded => Self::new(
+                StatusCode::CONFLICT,
+                "job_ended",
+                "The job has ended, so it stays as it is. Start a new one.",
+            ),
+            Refusal::TooManyJobs => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_jobs",
+                format!("{RUNNING_MAX} jobs run already. Wait until one has ended, or cancel one."),
             ),
             Refusal::BuiltIn => Self::new(
                 StatusCode::CONFLICT,

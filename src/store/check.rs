@@ -15,17 +15,17 @@ use super::codec::decode;
 use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
     AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
-    EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1, InboxV1, MessageV1,
-    ReceivedV1, TotalsV1,
+    EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1, InboxV1, JobV1,
+    MessageV1, ReceivedV1, TotalsV1,
 };
 use super::statistics::{self, RolledUp};
 use super::tables::{
-    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_EVENT_TYPES, APPLICATION_MESSAGES,
-    APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS,
-    ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS,
-    EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES,
-    MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, TOMBSTONES, counter, counter_parts,
-    message_uid, number_text, pair, part, text_of, triple,
+    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_EVENT_TYPES, APPLICATION_JOBS,
+    APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES,
+    DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS,
+    ENVIRONMENTS, EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
+    INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, RUNNING_JOBS, TOMBSTONES,
+    counter, counter_parts, message_uid, number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError};
@@ -37,7 +37,7 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::environment::Environment;
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{
-    ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey,
+    ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, JobKey, Key, MessageKey,
 };
 use crate::domain::message::Message;
 use crate::domain::statistics::Resolution;
@@ -62,6 +62,8 @@ pub struct CheckReport {
     pub inboxes: u64,
     pub received: u64,
     pub event_types: u64,
+    /// Those that have ended included.
+    pub jobs: u64,
     /// What does not agree, in words; no more than a hundred.
     pub problems: Vec<String>,
     /// All problems, those that are not listed included.
@@ -101,6 +103,7 @@ impl Store {
             check.answers()?;
             check.inboxes()?;
             check.event_types()?;
+            check.jobs()?;
             check.rest()?;
             check.counters()?;
             check.totals()?;
@@ -141,6 +144,9 @@ struct Opened {
     event_types: ReadOnlyTable<&'static [u8], &'static [u8]>,
     application_event_types: Uids,
     event_type_totals: Rows8,
+    jobs: Rows16,
+    running_jobs: Rows16,
+    application_jobs: ReadOnlyTable<&'static [u8; 16], &'static [u8; 8]>,
     counters: ReadOnlyTable<&'static [u8; 13], &'static [u8]>,
     tombstones: Rows8,
 }
@@ -176,6 +182,9 @@ impl Opened {
             application_event_types: txn.open_table(APPLICATION_EVENT_TYPES)?,
             event_type_totals: txn.open_table(EVENT_TYPE_TOTALS)?,
             counters: txn.open_table(COUNTERS)?,
+            jobs: txn.open_table(JOBS)?,
+            running_jobs: txn.open_table(RUNNING_JOBS)?,
+            application_jobs: txn.open_table(APPLICATION_JOBS)?,
             tombstones: txn.open_table(TOMBSTONES)?,
         })
     }
@@ -818,6 +827,52 @@ impl Check<'_> {
         self.expect(counted.is_empty(), |_| {
             "an environment has event types and no totals of them".to_owned()
         });
+        Ok(())
+    }
+
+    fn jobs(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.jobs.iter()? {
+            let (place, value) = row?;
+            let (environment, key) = (part(place.value(), 0), part(place.value(), 1));
+            self.report.jobs += 1;
+            self.saw(key);
+            let id = self.text::<JobKey>(key);
+            let row = decode::<JobV1>(value.value()).and_then(|row| {
+                row.into_domain(EnvironmentKey::from_u64(environment), JobKey::from_u64(key))
+            });
+            let Some(job) = self.readable(row, &format!("job {id}")) else {
+                continue;
+            };
+            let application = job.application.as_u64();
+            let known = self.is_known(application)?;
+            self.expect(known, |_| {
+                format!("job {id} is of an application that is not there")
+            });
+            let running = self.tables.running_jobs.get(place.value())?.is_some();
+            self.expect(running == job.runs(), |_| {
+                format!("job {id} is not among those that run as it is")
+            });
+            let listed = self.tables.application_jobs.get(&pair(application, key))?;
+            let listed = listed.map(|row| number(*row.value()));
+            self.expect(listed == Some(environment), |_| {
+                format!("job {id} is not listed in its application")
+            });
+        }
+        for row in self.tables.running_jobs.iter()? {
+            let (place, _) = row?;
+            let there = self.tables.jobs.get(place.value())?.is_some();
+            self.expect(there, |_| "a job runs that is not there".to_owned());
+        }
+        for row in self.tables.application_jobs.iter()? {
+            let (key, environment) = row?;
+            let place = pair(number(*environment.value()), part(key.value(), 1));
+            let row = self.tables.jobs.get(&place)?;
+            let row = row.and_then(|row| decode::<JobV1>(row.value()).ok());
+            let agrees = row.is_some_and(|job| job.application.as_u64() == part(key.value(), 0));
+            self.expect(agrees, |_| {
+                "an application lists a job that is not there".to_owned()
+            });
+        }
         Ok(())
     }
 

@@ -9,13 +9,14 @@ use super::applications::covered;
 use super::catalog::{ApplicationEntry, endpoint_uid, write_endpoint, write_state};
 use super::tables::{ENDPOINT_UIDS, Tables, pair};
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
-use super::{Store, StoreError, sweep};
+use super::{Store, StoreError, jobs, sweep};
 use crate::domain::audit::AuditAction;
 use crate::domain::endpoint::{
     Endpoint, EndpointChange, EndpointSecret, EndpointState, LiveEndpoint, Rotation, SECRETS_MAX,
     SuccessRule, rotate,
 };
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key};
+use crate::domain::job::JobFailure;
 use crate::domain::operational;
 use crate::domain::principal::{Principal, Scope};
 use crate::domain::signing::{Scheme, SigningSecret};
@@ -524,6 +525,9 @@ impl Operation for Delete {
         sweep::mark(self.key.as_u64(), sweep::Kind::Endpoint, tables)?;
         let what = (AuditAction::EndpointDeleted, deleted.settings.name.clone());
         audit(what, self.principal, &deleted, tables, batch)?;
+        let place = (deleted.settings.environment, self.application);
+        let failure = JobFailure::EndpointDeleted;
+        jobs::end_all(place, Some(self.key), failure, tables, batch)?;
         let told = [operational::ENDPOINT_DELETED];
         batch.emit_endpoint(tables, &entry, &deleted, &told)?;
         batch.overlay.put(Arc::new(entry.without(self.key)));

@@ -8,6 +8,7 @@ use redb::ReadableTable as _;
 
 use super::catalog::write_state;
 use super::codec::{decode, encode};
+use super::erase::bare_attempt;
 use super::rows::{AttemptV1, AttemptV1Ref, DeliveryV1};
 use super::tables::{Tables, pair};
 use super::writer::{
@@ -15,7 +16,7 @@ use super::writer::{
 };
 use super::{Store, StoreError};
 use crate::domain::attempt::NewAttempt;
-use crate::domain::delivery::{AttemptMark, Delivery, Trigger, Verdict};
+use crate::domain::delivery::{ATTEMPTS_LISTED_MAX, AttemptMark, Delivery, Trigger, Verdict};
 use crate::domain::endpoint::{
     Disabled, DisabledReason, EndpointState, FAILING_FOR_MAX, FAILING_TOLD_AFTER, LiveEndpoint,
 };
@@ -119,11 +120,20 @@ impl Record {
                 continue;
             };
             let recorded = decode::<AttemptV1>(row.value())?.into_domain(mark.key);
-            if recorded.of == *self.attempt {
+            if recorded.of == *self.attempt || recorded.of == self.attempt.without_content() {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+}
+
+impl Record {
+    /// Whether the message's content was erased during the attempt: that took
+    /// away what the delivery waited for.
+    fn was_erased(&self, before: &Delivery, tables: &Tables<'_>) -> Result<bool, StoreError> {
+        let message = self.attempt.message.as_u64().to_be_bytes();
+        Ok(before.waiting() != Some(self.took) && tables.payloads.get(&message)?.is_none())
     }
 }
 
@@ -209,9 +219,15 @@ impl Operation for Record {
         }
         update_state(&self.attempt, tables, batch)?;
         batch.count_attempt(&self.attempt, self.payload_bytes, tables)?;
+        // What a delivery does not list any more cannot be found to be erased.
+        if before.attempts.len() == ATTEMPTS_LISTED_MAX {
+            bare_attempt(before.attempts[0].key, tables)?;
+        }
+        let erased = self.was_erased(&before, tables)?;
+        let bare = erased.then(|| self.attempt.without_content());
         let next = after.waiting().map(|(due, _)| due);
         let row = AttemptV1Ref {
-            of: &self.attempt,
+            of: bare.as_ref().unwrap_or(&self.attempt),
             number: after.attempt_count,
             next,
         };

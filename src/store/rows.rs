@@ -26,10 +26,11 @@ use crate::domain::environment::Environment;
 use crate::domain::event_type::{Audience, Content, EventType};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
-    ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey,
+    ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey, JobKey,
     MessageKey, ReceivedKey,
 };
 use crate::domain::inbox::{Inbox, Received};
+use crate::domain::job::{Job, JobFilter, JobKind, JobState, Progress, Selection, Standing};
 use crate::domain::message::{JSON, Message, Origin};
 use crate::domain::principal::Capabilities;
 use crate::domain::secret::Secret;
@@ -557,6 +558,95 @@ impl AttemptV1 {
                 },
             },
         }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct JobV1 {
+    pub(super) application: ApplicationKey,
+    endpoint: Option<EndpointKey>,
+    kind: JobKind,
+    event_types: Vec<String>,
+    channels: Vec<String>,
+    standing: Option<Standing>,
+    status_class: Option<u16>,
+    since: Timestamp,
+    until: Timestamp,
+    next: MessageKey,
+    end: MessageKey,
+    rate_per_second: Option<u32>,
+    total: Option<u64>,
+    progress: Progress,
+    state: JobState,
+    created: Timestamp,
+    updated: Timestamp,
+}
+row!(JobV1, 1);
+
+impl From<&Job> for JobV1 {
+    fn from(job: &Job) -> Self {
+        let filter = &job.selection.filter;
+        let event_types = filter.event_types.iter();
+        Self {
+            application: job.application,
+            endpoint: job.endpoint,
+            kind: job.selection.kind,
+            event_types: event_types.map(|one| one.as_str().to_owned()).collect(),
+            channels: filter.channels.clone(),
+            standing: filter.standing,
+            status_class: filter.status_class,
+            since: job.since,
+            until: job.until,
+            next: job.next,
+            end: job.end,
+            rate_per_second: job.rate_per_second,
+            total: job.total,
+            progress: job.progress,
+            state: job.state,
+            created: job.created,
+            updated: job.updated,
+        }
+    }
+}
+
+impl JobV1 {
+    pub(super) fn into_domain(
+        self,
+        environment: EnvironmentKey,
+        key: JobKey,
+    ) -> Result<Job, StoreError> {
+        const BAD_FILTER: StoreError = StoreError::Corrupt("a job with an event type that is none");
+        let event_types = self
+            .event_types
+            .iter()
+            .map(|text| EventFilter::parse(text).map_err(|_| BAD_FILTER));
+        let filter = JobFilter {
+            event_types: event_types.collect::<Result<_, _>>()?,
+            channels: self.channels,
+            standing: self.standing,
+            status_class: self.status_class,
+        };
+        Ok(Job {
+            key,
+            environment,
+            application: self.application,
+            endpoint: self.endpoint,
+            selection: Selection {
+                kind: self.kind,
+                filter,
+            },
+            since: self.since,
+            until: self.until,
+            next: self.next,
+            end: self.end,
+            rate_per_second: self.rate_per_second,
+            total: self.total,
+            progress: self.progress,
+            state: self.state,
+            created: self.created,
+            updated: self.updated,
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use super::codec::{decode, encode};
 use super::rows::{DeliveryV1, MessageV1};
 use super::tables::{self, Tables, message_uid, pair, part, second, triple};
 use super::writer::{Batch, Operation, Refusal, WriteError, read_due, remove_due};
-use super::{Store, StoreError, event_types};
+use super::{Store, StoreError, event_types, jobs};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::ids::{EndpointKey, Key, MessageKey};
 
@@ -117,6 +117,9 @@ fn sweep_application(
             .remove(&pair(application, endpoint))?;
     }
     if more_endpoints || !event_types::forget_application(application, tables)? {
+        return Ok(false);
+    }
+    if !jobs::sweep(application, STEP_ROWS, tables)? {
         return Ok(false);
     }
     let uids = application.to_be_bytes().to_vec()..(application + 1).to_be_bytes().to_vec();

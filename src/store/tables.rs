@@ -102,6 +102,12 @@ tables! {
     application_event_types, APPLICATION_EVENT_TYPES = "application_event_types": &'static [u8] => &'static [u8; 8];
     /// environment → [`EventTypeTotalsV1`](super::rows::EventTypeTotalsV1); no row: it has none
     event_type_totals, EVENT_TYPE_TOTALS = "event_type_totals": &'static [u8; 8] => &'static [u8];
+    /// environment, job → [`JobV1`](super::rows::JobV1)
+    jobs, JOBS = "jobs": &'static [u8; 16] => &'static [u8];
+    /// environment, job → nothing; no row once it has ended
+    running_jobs, RUNNING_JOBS = "running_jobs": &'static [u8; 16] => &'static [u8];
+    /// application, job → environment
+    application_jobs, APPLICATION_JOBS = "application_jobs": &'static [u8; 16] => &'static [u8; 8];
     /// level, slot, subject → [`CounterV1`](super::rows::CounterV1); see [`counter`]
     counters, COUNTERS = "counters": &'static [u8; 13] => &'static [u8];
     /// deleted application or endpoint → what is left to sweep

@@ -72,13 +72,20 @@ pub enum Refusal {
     /// The environment has as many as it may.
     #[error("there are too many event types")]
     EventTypesFull,
+    #[error("there is no such job")]
+    NoJob,
+    #[error("the job has ended")]
+    JobEnded,
+    /// As many jobs run as an environment may have.
+    #[error("too many jobs run")]
+    TooManyJobs,
     /// It belongs to Hookpost.
     #[error("the application is built in")]
     BuiltIn,
     /// Another one has this uid; here is its name.
     #[error("the uid is taken")]
     UidTaken,
-    /// Retention took the payload.
+    /// Retention took the payload, or it was erased.
     #[error("the payload is no longer kept")]
     PayloadGone,
     /// One more secret would sign than an endpoint may have.
@@ -132,6 +139,18 @@ pub enum Change {
         trigger: Trigger,
         content: Option<Arc<(Message, Bytes)>>,
     },
+    /// A job made these due: they are to be read, in their order.
+    Fed {
+        endpoint: EndpointKey,
+        messages: Vec<MessageKey>,
+    },
+    /// A delivery waits no more, and is not to be sent.
+    Cancelled {
+        endpoint: EndpointKey,
+        message: MessageKey,
+    },
+    /// A job was made.
+    Job,
     /// The store was opened anew after a failure: what became of the writes
     /// before it is only on disk.
     Reopened,

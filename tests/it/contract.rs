@@ -104,7 +104,8 @@ async fn nothing_of_the_api_answers_without_a_key() {
             .replace("{ep}", "b")
             .replace("{msg}", "c")
             .replace("{atmpt}", "d")
-            .replace("{token}", "e");
+            .replace("{token}", "e")
+            .replace("{job}", "f");
         let call = app.request(method, &format!("/api/v1{path}"));
         check_problem(&call.without_key().send().await, 401, "unauthorized");
     }

@@ -15,7 +15,7 @@ use hookpost::domain::time::Timestamp;
 use serde_json::{Value, json};
 
 use self::client::{Ask, Sent, Told};
-use self::routes::{EVENT_TYPE, EVENT_TYPE_SENT, Face, READ_ONLY, Route};
+use self::routes::{EVENT_TYPE, EVENT_TYPE_SENT, Face, READ_ONLY, READ_ONLY_OF_JOBS, Route};
 use crate::support::app::{KEY, Options, TestApp};
 use crate::support::sink::Sink;
 
@@ -62,6 +62,7 @@ struct Place {
     ep: String,
     msg: String,
     atmpt: String,
+    job: String,
 }
 
 impl World {
@@ -100,6 +101,13 @@ impl World {
         self.endpoints = self.place_for_endpoints().await;
         self.messages = self.place_for_messages().await;
         self.event_types().await;
+        self.app
+            .until("jobs have come to rest", async || {
+                let running = self.app.store.running_jobs().expect("it reads");
+                let held = running.iter().all(|job| job.endpoint.is_some());
+                held.then_some(())
+            })
+            .await;
         self.before = self.app.store.dump();
     }
 
@@ -138,11 +146,15 @@ impl World {
         let path = format!("/api/v1/applications/{app}/messages/{msg}/attempts");
         let atmpt = self.app.get(&path).await.ok(200).items()[0]["id"].clone();
         let atmpt = atmpt.as_str().expect("a text").to_owned();
+        // It waits: its endpoint is paused.
+        let path = format!("/api/v1/applications/{app}/endpoints/{ep}/recoveries");
+        let job = self.app.post(&path, json!({"since": 0})).await.ok(202).id();
         Place {
             app,
             ep,
             msg,
             atmpt,
+            job,
         }
     }
 
@@ -158,6 +170,7 @@ impl World {
             "{ep}" => &place.ep,
             "{msg}" => &place.msg,
             "{atmpt}" => &place.atmpt,
+            "{job}" => &place.job,
             "{token}" => &self.token,
             "{name}" => EVENT_TYPE,
             other => panic!("nothing stands for {other} among the hostile requests"),
@@ -326,7 +339,8 @@ async fn every_field_of_an_answer_has_a_case() {
         }
         for name in answer.keys() {
             let known = fields.iter().any(|field| field.name == name);
-            let read_only = READ_ONLY.contains(&name.as_str());
+            let of_job = route.is_of_a_job() && READ_ONLY_OF_JOBS.contains(&name.as_str());
+            let read_only = of_job || READ_ONLY.contains(&name.as_str());
             assert!(
                 known || read_only,
                 "{route:?}: no case for the field {name}"
@@ -516,6 +530,7 @@ async fn ids_that_name_nothing_are_not_found_whatever_they_are() {
                 ("{ep}", &own.ep),
                 ("{msg}", &own.msg),
                 ("{atmpt}", &own.atmpt),
+                ("{job}", &own.job),
             ] {
                 if kind != param && !id.is_empty() {
                     bad.push(id.clone().into_bytes());
@@ -919,6 +934,11 @@ async fn queries_that_make_no_sense_are_named() {
         ("received", "before=%ff%fe", true),
         ("audit", "before=x", true),
         ("audit", "before=0", true),
+        ("job", "before=x", true),
+        ("job", "before=0", true),
+        ("state", "state=x", true),
+        ("state", "state=RUNNING", true),
+        ("state", "state=running", false),
         ("attempt", "before=x", true),
         ("attempt", "before=-1", true),
         ("attempt", "before=18446744073709551615", false),
@@ -986,7 +1006,8 @@ async fn queries_that_make_no_sense_are_named() {
 /// Whether a known parameter is written so: `before` is of several kinds.
 fn shows(known: &str, written: &str) -> bool {
     known == written
-        || (written == "before" && ["message", "received", "attempt", "audit"].contains(&known))
+        || (written == "before"
+            && ["message", "received", "attempt", "audit", "job"].contains(&known))
 }
 
 #[tokio::test]

@@ -10,12 +10,18 @@ mod crash_loop;
 mod deliveries;
 #[cfg(unix)]
 mod disk_full;
+mod erasing;
 mod event_types;
 mod evil_endpoints;
 mod field_rules;
 mod guard;
 mod hostile;
 mod inboxes;
+#[cfg(unix)]
+mod job_commands;
+#[cfg(unix)]
+mod job_crash;
+mod jobs;
 mod layers;
 mod operational_events;
 mod payload_forms;

@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use hookpost::control::endpoints::{EndpointInput, RotationInput};
 use hookpost::control::event_types::{EventTypeInput, ImportOptions};
+use hookpost::control::jobs::JobInput;
 use hookpost::control::{Control, ControlError};
 use hookpost::domain::address::DestinationPolicy;
 use hookpost::domain::application::ApplicationChange;
 use hookpost::domain::endpoint::MASKED;
 use hookpost::domain::event_type::{Audience, Content, EventTypeChange, NewEventType};
-use hookpost::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, Key as _, MessageKey};
+use hookpost::domain::ids::{
+    ApplicationKey, EndpointKey, EnvironmentKey, JobKey, Key as _, MessageKey,
+};
+use hookpost::domain::job::JobKind;
 use hookpost::domain::message::{JSON, NewMessage, Origin, Target};
 use hookpost::domain::principal::{Principal, Scope};
 use hookpost::domain::statistics::{Period, Resolution};
@@ -26,6 +30,8 @@ struct Tenant {
     application: ApplicationKey,
     endpoint: EndpointKey,
     message: MessageKey,
+    /// It waits: the endpoint is paused.
+    job: JobKey,
     id: String,
 }
 
@@ -34,11 +40,14 @@ async fn tenant(app: &TestApp) -> Tenant {
     let fields = json!({"paused": true, "headers": {"x-token": "t"}});
     let endpoint = app.endpoint(&id, "https://1.1.1.1/", fields).await;
     let message = app.message(&id, "a.b", json!({})).await;
+    let path = format!("/api/v1/applications/{id}/endpoints/{endpoint}/recoveries");
+    let job = app.post(&path, json!({"since": 0})).await.ok(202).id();
     let ids = app.store.ids();
     Tenant {
         application: ids.parse(&id).expect("an id"),
         endpoint: ids.parse(&endpoint).expect("an id"),
         message: ids.parse(&message).expect("an id"),
+        job: ids.parse(&job).expect("an id"),
         id,
     }
 }
@@ -68,7 +77,8 @@ impl From<WriteError> for Came {
                 | Refusal::NoEndpoint
                 | Refusal::NoMessage
                 | Refusal::NoInbox
-                | Refusal::NoEventType,
+                | Refusal::NoEventType
+                | Refusal::NoJob,
             ) => Self::NotFound,
             other => Self::Otherwise(format!("{other:?}")),
         }
@@ -181,6 +191,7 @@ async fn verbs(app: &TestApp, scope: Scope, of: &Tenant) -> Vec<(&'static str, C
             ),
         ),
     ];
+    told.extend(job_verbs(app, caller, of).await);
     let oracle = control
         .update_endpoint(caller, application, endpoint, unknown_mask)
         .await;
@@ -194,6 +205,40 @@ async fn verbs(app: &TestApp, scope: Scope, of: &Tenant) -> Vec<(&'static str, C
     told.push(("rotate secret", came(rotated)));
     let deleted = control.delete_endpoint(caller, application, endpoint).await;
     told.push(("delete endpoint", came(deleted)));
+    told
+}
+
+/// Every verb upon jobs of what is `of`'s, and upon its content.
+async fn job_verbs(app: &TestApp, caller: Principal, of: &Tenant) -> Vec<(&'static str, Came)> {
+    let (control, scope) = (control(app), caller.scope);
+    let both = (of.application, of.endpoint);
+    let all = JobInput::default;
+    let counted = control.count_job(caller, both, JobKind::Backfill, all());
+    let mut told = vec![("count a job", came(counted.await))];
+    for (verb, kind) in [
+        ("start a recovery", JobKind::Recovery),
+        ("start a backfill", JobKind::Backfill),
+        ("start a replay", JobKind::Replay),
+    ] {
+        let started = control.start_job(caller, both, kind, all(), None).await;
+        told.push((verb, came(started)));
+    }
+    let job = app.store.find_job(scope, of.job).expect("it reads");
+    told.push(("find a job", found(job)));
+    let (listed, _) = app
+        .store
+        .list_jobs(scope, None, None, 250)
+        .expect("it reads");
+    let listed = listed.iter().find(|job| job.key == of.job);
+    told.push(("list jobs", found(listed)));
+    let paced = control.set_job_rate(caller, of.job, 5).await;
+    told.push(("pace a job", came(paced)));
+    let cancelled = control.cancel_job(caller, of.job, None).await;
+    told.push(("cancel a job", came(cancelled)));
+    let erased = control.erase_message(caller, of.application, of.message);
+    told.push(("erase a message", came(erased.await)));
+    let erased = control.erase_application(caller, of.application).await;
+    told.push(("erase an application", came(erased)));
     told
 }
 

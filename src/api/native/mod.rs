@@ -7,11 +7,13 @@
 mod applications;
 mod attempts;
 mod audit;
+mod content;
 mod endpoint_messages;
 mod endpoints;
 mod event_types;
 mod examples;
 mod inboxes;
+mod jobs;
 mod messages;
 mod replays;
 mod statistics;
@@ -72,6 +74,9 @@ routes! {
     POST "/applications/{app}/endpoints/{ep}/secret/rotations" Secrets => endpoints::rotate;
     GET "/applications/{app}/endpoints/{ep}/attempts" Read => attempts::of_endpoint;
     POST "/applications/{app}/endpoints/{ep}/examples" Send => examples::create;
+    POST "/applications/{app}/endpoints/{ep}/recoveries" Send => jobs::recover;
+    POST "/applications/{app}/endpoints/{ep}/backfills" Send => jobs::backfill;
+    POST "/applications/{app}/endpoints/{ep}/replays" Send => jobs::replay;
     GET "/applications/{app}/endpoints/{ep}/statistics" Read => statistics::of_endpoint;
     GET "/applications/{app}/messages" Read => messages::list;
     POST "/applications/{app}/messages" Send => messages::create;
@@ -81,6 +86,8 @@ routes! {
     GET "/applications/{app}/messages/{msg}/attempts" Read => attempts::of_message;
     GET "/applications/{app}/messages/{msg}/attempts/{atmpt}" Read => attempts::show;
     POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" Send => replays::create;
+    DELETE "/applications/{app}/messages/{msg}/content" Admin => content::erase_message;
+    DELETE "/applications/{app}/content" Admin => content::erase_application;
     GET "/applications/{app}/statistics" Read => statistics::of_application;
     GET "/audit" Admin => audit::list;
     GET "/event-types" Read => event_types::list;
@@ -94,6 +101,10 @@ routes! {
     GET "/inboxes/{token}" Read => inboxes::show;
     PUT "/inboxes/{token}" Manage => inboxes::update;
     GET "/inboxes/{token}/received" Read => inboxes::received;
+    GET "/jobs" Read => jobs::list;
+    GET "/jobs/{job}" Read => jobs::show;
+    PUT "/jobs/{job}" Send => jobs::update;
+    POST "/jobs/{job}/cancellations" Send => jobs::cancel;
     GET "/statistics" Read => statistics::of_environment;
     GET "/store" Read => store::show;
 }

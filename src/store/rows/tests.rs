@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::super::codec::{decode, encode};
 use super::*;
 use crate::domain::ids::Key as _;
+use crate::domain::job::{Ending, JobFailure};
 use crate::domain::signing::{
     CustomScheme, Encoding, NamedSignatures, SignedParts, StandardSignature, Template,
 };
@@ -206,6 +207,66 @@ fn what_surrounds_messages_has_its_bytes() {
         &received,
         "01fbe8b584a03404504f5354042f613f620103782d610200ff027b7dcc01",
     );
+    let job = JobV1 {
+        application: ApplicationKey::from_u64(2),
+        endpoint: Some(EndpointKey::from_u64(3)),
+        kind: JobKind::Replay,
+        event_types: vec!["a.*".into()],
+        channels: vec!["c".into()],
+        standing: Some(Standing::Failed),
+        status_class: Some(500),
+        since: Timestamp(1),
+        until: T,
+        next: MessageKey::from_u64(4),
+        end: MessageKey::from_u64(5),
+        rate_per_second: Some(200),
+        total: Some(6),
+        progress: Progress {
+            examined: 7,
+            done: 8,
+            skipped: 9,
+        },
+        state: JobState::Running,
+        created: T,
+        updated: T,
+    };
+    check(
+        &job,
+        "0102010302 0103612e2a 010163 0101 01f403 01 fbe8b584a034 04 05 \
+         01c801 0106 070809 00 fbe8b584a034 fbe8b584a034",
+    );
+    for (how, want) in [
+        (Ending::Finished, "00"),
+        (Ending::Cancelled, "01"),
+        (Ending::Failed(JobFailure::EndpointDisabled), "0200"),
+        (Ending::Failed(JobFailure::EndpointDeleted), "0201"),
+        (Ending::Failed(JobFailure::ApplicationDeleted), "0202"),
+    ] {
+        let bare = JobV1 {
+            application: ApplicationKey::from_u64(2),
+            endpoint: None,
+            kind: JobKind::Erasure,
+            event_types: Vec::new(),
+            channels: Vec::new(),
+            standing: None,
+            status_class: None,
+            since: Timestamp(0),
+            until: T,
+            next: MessageKey::from_u64(0),
+            end: MessageKey::from_u64(5),
+            rate_per_second: None,
+            total: None,
+            progress: Progress::default(),
+            state: JobState::Ended { at: T, how },
+            created: T,
+            updated: T,
+        };
+        let want = format!(
+            "0102000300000000 00 fbe8b584a034 00 05 0000 000000 01fbe8b584a034 {want} \
+             fbe8b584a034 fbe8b584a034"
+        );
+        check(&bare, &want);
+    }
     let answer = AnswerV1 {
         status: 202,
         body: b"{}".to_vec(),

@@ -43,7 +43,7 @@ impl Route {
 
     /// Whether its ids are those of a message and what it was sent to.
     pub(super) fn is_of_messages(&self) -> bool {
-        self.path.contains("/messages") || self.path.ends_with("/examples")
+        self.path.contains("/messages") || self.path.ends_with("/examples") || self.is_of_a_job()
     }
 
     pub(super) fn reads_json(&self) -> bool {
@@ -61,6 +61,14 @@ impl Route {
         self.method != "GET" || self.path.ends_with("/secret")
     }
 
+    /// Whether it answers with a job.
+    pub(super) fn is_of_a_job(&self) -> bool {
+        let starts = ["/recoveries", "/backfills", "/replays"];
+        let for_endpoint = self.path.contains("/endpoints/{ep}/");
+        self.path.contains("/jobs/")
+            || (for_endpoint && starts.iter().any(|end| self.path.ends_with(end)))
+    }
+
     pub(super) fn params(&self) -> Vec<String> {
         let names = self.path.split('/').filter(|part| part.starts_with('{'));
         names.map(str::to_owned).collect()
@@ -76,6 +84,7 @@ impl Route {
             | (
                 "POST",
                 "/applications/{app}/messages/{msg}/endpoints/{ep}/replays"
+                | "/jobs/{job}/cancellations"
                 | "/in/{token}"
                 | "/in/{token}/x",
             ) => None,
@@ -106,6 +115,13 @@ impl Route {
                 "document": {"openapi": "3.1.0", "webhooks": {(new_name()): {"post": {}}}},
             })),
             ("POST", "/inboxes") => Some(json!({})),
+            (
+                "POST",
+                "/applications/{app}/endpoints/{ep}/recoveries"
+                | "/applications/{app}/endpoints/{ep}/backfills"
+                | "/applications/{app}/endpoints/{ep}/replays",
+            ) => Some(json!({"since": 0})),
+            ("PUT", "/jobs/{job}") => Some(json!({"ratePerSecond": 5})),
             other => panic!("{other:?} has no case among the hostile requests"),
         }
     }
@@ -129,6 +145,10 @@ impl Route {
             "/applications/{app}/endpoints" | "/applications/{app}/endpoints/{ep}" => {
                 endpoint_fields(create)
             }
+            "/applications/{app}/endpoints/{ep}/recoveries"
+            | "/applications/{app}/endpoints/{ep}/backfills" => job_fields(false),
+            "/applications/{app}/endpoints/{ep}/replays" => job_fields(true),
+            "/jobs/{job}" => vec![field("ratePerSecond", Kind::Number(0, 10_000)).required()],
             other => panic!("{other:?} has no fields among the hostile requests"),
         }
     }
@@ -159,6 +179,7 @@ impl Route {
             "/event-types" => &["page", "pageSize", "archived"],
             "/applications/{app}/messages" => &["message", "pageSize"],
             "/audit" => &["audit", "pageSize"],
+            "/jobs" => &["job", "state", "pageSize"],
             "/inboxes/{token}/received" => &["received", "pageSize"],
             "/applications/{app}/endpoints/{ep}/attempts"
             | "/applications/{app}/messages/{msg}/attempts" => ATTEMPTS,
@@ -314,6 +335,27 @@ fn message_fields() -> Vec<Field> {
     ]
 }
 
+fn job_fields(filtered: bool) -> Vec<Field> {
+    const TIME_MAX: u64 = (1 << 53) - 1;
+    let mut fields = vec![
+        field("since", Kind::Number(0, TIME_MAX)).required(),
+        field("until", Kind::Number(1, TIME_MAX)),
+        field("ratePerSecond", Kind::Number(0, 10_000)),
+    ];
+    if filtered {
+        let item = |name, kind| field(name, kind).inside(|value| json!([value])).required();
+        fields.extend([
+            field("eventTypes", Kind::List),
+            item("eventTypes", Kind::Never),
+            field("channels", Kind::List),
+            item("channels", Kind::Text(1, 128)),
+            field("outcome", Kind::Never),
+            field("statusClass", Kind::Never),
+        ]);
+    }
+    fields
+}
+
 fn batch_fields() -> Vec<Field> {
     vec![
         field("messages", Kind::List).required(),
@@ -451,4 +493,24 @@ pub(super) const READ_ONLY: &[&str] = &[
     "disabled",
     "token",
     "url",
+    "kind",
+    "state",
+    "reason",
+    "applicationId",
+    "endpointId",
+    "total",
+    "examined",
+    "done",
+    "skipped",
+    "finished",
+];
+/// Names in a job that only a replay's caller sets, and the job's own settings
+/// that only its start does.
+pub(super) const READ_ONLY_OF_JOBS: &[&str] = &[
+    "since",
+    "until",
+    "eventTypes",
+    "channels",
+    "outcome",
+    "statusClass",
 ];
