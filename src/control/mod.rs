@@ -3,7 +3,11 @@
 
 pub mod applications;
 pub mod endpoints;
+pub mod event_types;
 pub mod inboxes;
+pub mod jobs;
+mod schemas;
+pub mod signatures;
 
 use std::sync::Arc;
 

@@ -17,6 +17,8 @@ pub(crate) enum DeskError {
     NoEnvironment(String),
     #[error("there is no API key {0:?}; `hookpost keys list` shows those there are")]
     NoKey(String),
+    #[error("there is no job {0:?}; `hookpost jobs list` shows those there are")]
+    NoJob(String),
     #[error("a key's name has at most {NAME_CHARS_MAX} characters and no control characters")]
     Name,
     #[error(transparent)]

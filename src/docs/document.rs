@@ -118,7 +118,7 @@ pub(super) struct Schema {
     pub(super) r#enum: Vec<Value>,
     pub(super) required: Vec<String>,
     pub(super) properties: IndexMap<String, Schema>,
-    pub(super) additional_properties: Option<Box<Schema>>,
+    pub(super) additional_properties: Option<Additional>,
     pub(super) items: Option<Box<Schema>>,
     pub(super) one_of: Vec<Schema>,
     pub(super) min_length: Option<u64>,
@@ -133,6 +133,15 @@ pub(super) struct Schema {
 pub(super) enum Types {
     One(String),
     Several(Vec<String>),
+}
+
+/// What else an object may have.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Additional {
+    /// Whether anything at all; never no, in this document.
+    Anything(#[expect(dead_code, reason = "it is there to be told from a schema")] bool),
+    Of(Box<Schema>),
 }
 
 impl Document {

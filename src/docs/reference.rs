@@ -37,10 +37,19 @@ pub(super) struct Call {
     pub(super) answer_kind: String,
     pub(super) answer_link: Option<String>,
     pub(super) answer: String,
+    /// Other good answers.
+    pub(super) also: Vec<Also>,
     /// Those of its own.
     pub(super) errors: Vec<Error>,
     /// Statuses of those that many operations have.
     pub(super) usual_errors: String,
+}
+
+/// A good answer besides the usual one.
+pub(super) struct Also {
+    pub(super) status: String,
+    pub(super) says: Html,
+    pub(super) answer: String,
 }
 
 /// One error code.
@@ -127,11 +136,17 @@ fn operations<'a>(document: &'a Document, tag: &str) -> Vec<Described<'a>> {
     found
 }
 
-/// The response when all is well, and its status.
+/// The responses when all is well, and their statuses; the usual one last.
+fn successes(operation: &Operation) -> Vec<(&str, &Response)> {
+    let all = operation.responses.iter();
+    let good = all.filter(|(status, _)| status.starts_with('2'));
+    good.map(|(status, response)| (status.as_str(), response))
+        .collect()
+}
+
 fn success(operation: &Operation) -> (&str, &Response) {
-    let first = operation.responses.iter().next();
-    let (status, response) = first.expect("every operation answers something");
-    (status, response)
+    let last = successes(operation).pop();
+    last.expect("every operation answers something")
 }
 
 fn success_schema(response: &Response) -> Option<(&Schema, &Value)> {
@@ -149,8 +164,9 @@ fn component(schema: &Schema) -> Option<&str> {
 fn homes(document: &Document) -> Homes {
     let mut homes = Homes::new();
     for tag in &document.tags {
-        for (_, _, operation) in operations(document, &tag.name) {
-            let answered = success_schema(success(operation).1);
+        let operations = operations(document, &tag.name).into_iter();
+        for (_, response) in operations.flat_map(|(_, _, operation)| successes(operation)) {
+            let answered = success_schema(response);
             if let Some(name) = answered.and_then(|(schema, _)| component(schema)) {
                 homes
                     .entry(name.to_owned())
@@ -221,10 +237,25 @@ fn call(reader: &Reader<'_>, method: &str, path: &str, operation: &Operation) ->
         },
         answer_link: name.and_then(|name| reader.homes.get(name).cloned()),
         answer: json_block(document, schema, example),
+        also: also(document, operation),
         errors,
         usual_errors,
         method,
     }
+}
+
+fn also(document: &Document, operation: &Operation) -> Vec<Also> {
+    let mut others = successes(operation);
+    others.pop();
+    let with_body = others.into_iter().filter_map(|(status, response)| {
+        let (schema, example) = success_schema(response)?;
+        Some(Also {
+            status: status.to_owned(),
+            says: line(&response.description),
+            answer: json_block(document, schema, example),
+        })
+    });
+    with_body.collect()
 }
 
 /// The path with what stands for its parameters in the example; those that a

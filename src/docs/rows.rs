@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::document::{Document, Parameter, Schema};
+use super::document::{Additional, Document, Parameter, Schema};
 use super::text::{Html, line};
 
 /// Where each object is shown, by its name.
@@ -108,9 +108,13 @@ impl Reader<'_> {
                 let (item, link) = self.kind(items);
                 (format!("array of {item}"), link)
             }
-            (Some("object"), _) if schema.additional_properties.is_some() => {
-                ("object of string".to_owned(), None)
-            }
+            (Some("object"), _) => match &schema.additional_properties {
+                Some(Additional::Of(item)) => {
+                    let (item, link) = self.kind(item);
+                    (format!("object of {item}"), link)
+                }
+                Some(Additional::Anything(_)) | None => ("object".to_owned(), None),
+            },
             (Some(kind), _) => (kind.to_owned(), None),
             (None, _) => ("any JSON".to_owned(), None),
         }

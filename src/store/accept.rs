@@ -17,7 +17,7 @@ use super::{Store, StoreError};
 use crate::domain::delivery::{Delivery, Trigger};
 use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::fanout::selects;
-use crate::domain::ids::{EndpointKey, Key, MessageKey};
+use crate::domain::ids::{ApplicationKey, EndpointKey, Key, MessageKey};
 use crate::domain::message::{Message, NewMessage, Target};
 use crate::domain::principal::Scope;
 
@@ -40,6 +40,23 @@ impl Store {
         idempotent: Option<Idempotent<Accepted>>,
     ) -> Result<Written<Accepted>, WriteError> {
         self.write(Accept { scope, message }, idempotent).await
+    }
+
+    /// Stores many messages of one application, all or none of them. When this
+    /// returns them, they are on disk.
+    pub async fn accept_batch(
+        &self,
+        scope: Scope,
+        application: ApplicationKey,
+        messages: Vec<NewMessage>,
+        idempotent: Option<Idempotent<Vec<Accepted>>>,
+    ) -> Result<Written<Vec<Accepted>>, WriteError> {
+        let operation = AcceptBatch {
+            scope,
+            application,
+            messages,
+        };
+        self.write(operation, idempotent).await
     }
 }
 
@@ -92,6 +109,15 @@ impl Operation for Accept {
                 Ok(entry) => entry,
                 Err(refusal) => return Ok(Err(refusal)),
             };
+        if let Target::Only(only) = self.message.target {
+            match entry.endpoint(only) {
+                None => return Ok(Err(Refusal::NoEndpoint)),
+                Some(endpoint) if !endpoint.takes_messages() => {
+                    return Ok(Err(Refusal::EndpointDisabled));
+                }
+                Some(_) => {}
+            }
+        }
         Ok(Ok(receivers(&entry, &self.message)))
     }
 
@@ -102,6 +128,49 @@ impl Operation for Accept {
         batch: &mut Batch<'_>,
     ) -> Result<Accepted, StoreError> {
         store_message(self.message, &endpoints, tables, batch)
+    }
+}
+
+struct AcceptBatch {
+    scope: Scope,
+    application: ApplicationKey,
+    messages: Vec<NewMessage>,
+}
+
+impl Operation for AcceptBatch {
+    /// Who gets each message.
+    type Plan = Vec<Vec<EndpointKey>>;
+    type Answer = Vec<Accepted>;
+
+    fn weight(&self) -> usize {
+        self.messages
+            .iter()
+            .map(|message| message.payload.len())
+            .sum()
+    }
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let found = covered(self.scope, self.application, tables, batch)?;
+        Ok(found.map(|entry| {
+            let messages = self.messages.iter();
+            messages.map(|message| receivers(&entry, message)).collect()
+        }))
+    }
+
+    fn apply(
+        self,
+        plan: Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Vec<Accepted>, StoreError> {
+        let messages = self.messages.into_iter().zip(plan);
+        messages
+            .map(|(message, endpoints)| store_message(message, &endpoints, tables, batch))
+            .collect()
     }
 }
 
@@ -123,6 +192,7 @@ pub(super) fn store_message(
         origin: new.origin,
     };
     write_message(&message, &new.payload, tables, batch)?;
+    batch.count_message(message.application, new.payload.len(), tables)?;
     let content = Arc::new((message, new.payload));
     // Not when the key says: a key can be ahead of a clock that stepped back.
     let due = batch.now;

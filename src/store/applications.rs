@@ -11,10 +11,11 @@ use super::tables::{
     APPLICATION_UIDS, ENVIRONMENT_APPLICATIONS, Tables, number_text, pair, second,
 };
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
-use super::{Store, StoreError, sweep};
+use super::{Store, StoreError, jobs, sweep};
 use crate::domain::application::{Application, ApplicationChange};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ApplicationKey, EnvironmentKey, Key};
+use crate::domain::job::JobFailure;
 use crate::domain::principal::{Principal, Scope};
 
 impl Store {
@@ -216,10 +217,12 @@ fn changeable(
 ) -> Result<Result<Arc<ApplicationEntry>, Refusal>, StoreError> {
     let found = covered(scope, key, tables, batch)?;
     let environment = batch.environment(scope.environment);
+    let built_in = environment.is_some_and(|environment| environment.operational == key);
     Ok(found.and_then(|entry| {
-        match environment.is_some_and(|environment| environment.operational == key) {
-            true => Err(Refusal::BuiltIn),
-            false => Ok(entry),
+        if built_in {
+            Err(Refusal::BuiltIn)
+        } else {
+            Ok(entry)
         }
     }))
 }
@@ -326,6 +329,8 @@ impl Operation for Delete {
                 .remove(number_text(environment, uid).as_slice())?;
         }
         sweep::mark(self.key.as_u64(), sweep::Kind::Application, tables)?;
+        let place = (application.environment, self.key);
+        jobs::end_all(place, None, JobFailure::ApplicationDeleted, tables, batch)?;
         let subject = batch.inner.ids.text(self.key);
         batch.audit(
             tables,

@@ -122,7 +122,10 @@ async fn every_secret_signs_and_a_plain_text_is_the_key_as_it_stands() {
     let path = format!("/api/v1/applications/{application}/endpoints/{endpoint}/secret");
     let secret = app.get(&path).await.ok(200).json();
     let key = format!("whsec_{}", STANDARD.encode(plain));
-    assert_eq!(secret, json!({"key": key, "text": plain}));
+    assert_eq!(
+        secret,
+        json!({"key": key, "text": plain, "previous": [{"expires": null}]})
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
 mod attempts;
+mod batches;
 #[cfg(unix)]
 mod command_line;
 mod contract;
@@ -11,16 +12,25 @@ mod deliveries;
 mod disk_full;
 #[cfg(unix)]
 mod docs;
+mod erasing;
+mod event_types;
 mod evil_endpoints;
 mod field_rules;
 mod guard;
 mod hostile;
 mod inboxes;
+#[cfg(unix)]
+mod job_commands;
+#[cfg(unix)]
+mod job_crash;
+mod jobs;
 mod layers;
 mod openapi;
 mod operational_events;
+mod payload_forms;
 mod python_verification;
 mod restarts;
+mod rotation;
 mod scopes;
 mod secrets;
 mod settings;
@@ -28,6 +38,7 @@ mod simulation;
 #[cfg(feature = "mutants")]
 mod simulation_mutants;
 mod slow_clients;
+mod statistics;
 mod store_crashes;
 mod store_files;
 mod store_model;

@@ -6,6 +6,7 @@ use super::fields::{any_text, time, word};
 use super::operation::Operation;
 use super::{ATTEMPT_ID, ENDPOINT_ID, MADE_MS, MESSAGE_ID, Noun, endpoints};
 use crate::api::native::attempts::Shape;
+use crate::domain::attempt::OUTCOMES;
 
 const BY_MESSAGE: &str = "/applications/acme/messages/order-42/attempts";
 
@@ -17,20 +18,7 @@ pub(super) fn noun() -> Noun {
         words: &[
             ("Attempt", "trigger", &["scheduled", "manual"]),
             ("Attempt", "outcome", &["delivered", "failed"]),
-            (
-                "Attempt",
-                "result",
-                &[
-                    "response",
-                    "timedOut",
-                    "dnsFailed",
-                    "refused",
-                    "reset",
-                    "tlsFailed",
-                    "blockedAddress",
-                    "protocol",
-                ],
-            ),
+            ("Attempt", "result", &OUTCOMES),
             ("AttemptResponse", "bodyEncoding", &["utf-8", "base64"]),
         ],
     }
@@ -113,6 +101,7 @@ fn example() -> Value {
                 {"name": "webhook-timestamp", "value": "1795305600"},
                 {"name": "webhook-signature", "value": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="},
             ],
+            "leftOut": [],
         },
         "response": {
             "headers": [{"name": "content-type", "value": "text/plain"}],

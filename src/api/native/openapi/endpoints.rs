@@ -1,23 +1,32 @@
 //! `/applications/{app}/endpoints`
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::{Fields, flag, list, map, number, text, word};
 use super::operation::Operation;
 use super::{ENDPOINT_ID, MADE_MS, Noun, page_size};
 use crate::api::native::endpoints::{
-    DESCRIPTION_CHARS_MAX, DURATION_CHARS_MAX, SECRET_CHARS_MAX, SIGNATURES_MAX,
-    SUCCESS_BODY_CHARS_MAX, SUCCESS_TYPE_CHARS_MAX, SecretShape, Shape,
+    DESCRIPTION_CHARS_MAX, DURATION_CHARS_MAX, SECRET_CHARS_MAX, SUCCESS_BODY_CHARS_MAX,
+    SUCCESS_TYPE_CHARS_MAX, SchemeShape, SecretShape, Shape,
 };
 use crate::control::applications::NAME_CHARS_MAX;
 use crate::control::endpoints::TIMEOUT_SECONDS_MAX;
 use crate::domain::address::URL_BYTES_MAX;
-use crate::domain::endpoint::{EVENT_FILTERS_MAX, HEADERS_MAX, RATE_LIMIT_MAX, SECRETS_MAX};
+use crate::domain::endpoint::{
+    EVENT_FILTERS_MAX, GRACE_MAX, HEADERS_MAX, RATE_LIMIT_MAX, SECRETS_MAX,
+};
 use crate::domain::message::{
     CHANNEL_CHARS_MAX, CHANNELS_MAX, EVENT_TYPE_CHARS_MAX, UID_CHARS_MAX,
 };
 use crate::domain::retry::SCHEDULE_STEPS_MAX;
-use crate::domain::signing::Scheme;
+use crate::domain::signing::{
+    PREFIX_BYTES_MAX, SCHEMES_MAX, SIGNATURE_HEADER_BYTES_MAX, TEMPLATE_BYTES_MAX,
+};
 
 const UID_TAKEN: &str = "Another endpoint of the application has this uid.";
 const URL_BLOCKED: &str =
@@ -86,9 +95,27 @@ fn operations() -> Vec<Operation> {
             .answers::<SecretShape>(
                 200,
                 "The secret.",
-                json!({"key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "text": null}),
+                json!({"key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "text": null, "previous": []}),
             )
             .of_one_thing(),
+        Operation::post("/applications/{app}/endpoints/{ep}/secret/rotations", "rotateEndpointSecret")
+            .says(
+                "Rotate the signing secret",
+                "The new secret is the newest from now on. The older ones go on signing for the grace period, or until \
+                 the end that they had already; until then every delivery carries a signature of each, so receivers \
+                 change over when they like.",
+            )
+            .takes(rotation(), json!({"gracePeriodSeconds": 3600}))
+            .answers::<SecretShape>(
+                201,
+                "The new secret, and how long the older ones sign.",
+                json!({
+                    "key": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                    "text": null,
+                    "previous": [{"expires": MADE_MS + 3_600_000}],
+                }),
+            )
+            .refuses(409, "too_many_secrets", "Ten secrets are valid already; give a grace period of 0, or wait."),
         Operation::delete("/applications/{app}/endpoints/{ep}", "deleteEndpoint")
             .says(
                 "Delete an endpoint",
@@ -101,11 +128,44 @@ fn operations() -> Vec<Operation> {
     ]
 }
 
+fn rotation() -> Fields {
+    Fields::named("Rotation")
+        .optional(
+            "gracePeriodSeconds",
+            number(0, GRACE_MAX.as_secs()),
+            "How long the older secrets go on signing; 86400 when not given, 0 stops them at once.",
+        )
+        .optional(
+            "secret",
+            text(1, SECRET_CHARS_MAX),
+            "The new one: any text, `whsec_...` or `whsk_...`. One is made when not given.",
+        )
+}
+
+/// A scheme has only the fields that it needs.
+fn signature() -> Schema {
+    Fields::named("SignatureScheme")
+        .required("scheme", word(&["standard", "octohooks", "optech", "custom"]), "Which scheme.")
+        .optional("header", text(1, SIGNATURE_HEADER_BYTES_MAX), "Of `optech` (`x-optech-signature` when not given) and `custom`: the header that the signature is in.")
+        .optional("template", text(1, TEMPLATE_BYTES_MAX), "Of `custom`: what is signed. `{id}`, `{timestamp}` (seconds) and `{body}` stand for what they say, `{body}` exactly once.")
+        .optional("encoding", word(&["hex", "base64"]), "Of `custom`: how the signature is written.")
+        .optional("prefix", text(0, PREFIX_BYTES_MAX), "Of `custom`: comes before each signature, and may have `{id}` and `{timestamp}` in it.")
+        .schema()
+}
+
+impl PartialSchema for SchemeShape<'_> {
+    fn schema() -> RefOr<Schema> {
+        signature().into()
+    }
+}
+
+impl ToSchema for SchemeShape<'_> {
+    fn name() -> Cow<'static, str> {
+        "SignatureScheme".into()
+    }
+}
+
 fn input(name: &'static str, create: bool) -> Fields {
-    let names: Vec<&str> = Scheme::ALL.iter().map(|scheme| scheme.name()).collect();
-    let signature = Fields::named("Signature")
-        .required("scheme", word(&names), "Which scheme.")
-        .schema();
     let success = Fields::named("Success")
         .optional(
             "status",
@@ -134,8 +194,11 @@ fn input(name: &'static str, create: bool) -> Fields {
         .optional("paused", flag(), "`true` holds: messages go on being owed to it, and wait.")
         .optional("headers", map(), HEADERS_SAY)
         .optional("secrets", list(text(1, SECRET_CHARS_MAX), SECRETS_MAX), "Signing secrets, newest first; each one signs. Any text, `whsec_...` or `whsk_...` (ed25519). None given: one is made. In a change, `[]` keeps those there are.")
-        .optional("signatures", list(signature, SIGNATURES_MAX), "How deliveries are signed: `standard` and `octohooks` when not given; `[]`: not at all.")
-        .optional("retrySchedule", list(text(1, DURATION_CHARS_MAX), SCHEDULE_STEPS_MAX), "Waits after each failure, such as `[\"5s\", \"5m\", \"2h\"]`; `[]`: one attempt. The server's when not given.")
+        .optional("signatures", list(signature(), SCHEMES_MAX), "How deliveries are signed: `standard` and `octohooks` when not given; `[]`: not at all.")
+        .optional("payloadInHeaders", flag(), "`true`: the payload's top-level texts, numbers, `true` and `false` are sent as headers too. What could not be is in the attempt's `request.leftOut`.")
+        .optional("asciiBody", flag(), "`true`: every character beyond ASCII is sent as `\\uXXXX`, and signed so.")
+        .optional(
+            "retrySchedule", list(text(1, DURATION_CHARS_MAX), SCHEDULE_STEPS_MAX), "Waits after each failure, such as `[\"5s\", \"5m\", \"2h\"]`; `[]`: one attempt. The server's when not given.")
         .optional("timeoutSeconds", number(0, TIMEOUT_SECONDS_MAX), "For one attempt; 0 goes back to the server's.")
         .optional("rateLimit", number(0, u64::from(RATE_LIMIT_MAX)), "Deliveries a second; 0 takes the limit away.")
         .optional("success", success, "What counts as delivered; any 2xx when not given.")
@@ -161,6 +224,8 @@ pub(super) fn example() -> Value {
         "description": "",
         "paused": false,
         "signatures": [{"scheme": "standard"}, {"scheme": "octohooks"}],
+        "payloadInHeaders": false,
+        "asciiBody": false,
         "retrySchedule": ["5s", "5m", "30m", "2h", "5h", "10h", "10h"],
         "timeoutSeconds": null,
         "rateLimit": null,

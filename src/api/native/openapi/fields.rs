@@ -40,6 +40,14 @@ impl Fields {
         }
     }
 
+    /// An object with any fields.
+    pub(super) fn open_object() -> Schema {
+        let anything = AdditionalProperties::FreeForm(true);
+        of(Type::Object)
+            .additional_properties(Some(anything))
+            .into()
+    }
+
     pub(super) fn schema(self) -> Schema {
         self.object.into()
     }

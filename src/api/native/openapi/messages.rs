@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::fields::{Fields, anything, list, text};
 use super::operation::Operation;
 use super::{MADE_MS, MESSAGE_ID, Noun, endpoints};
-use crate::api::native::{endpoint_messages, messages, replays};
+use crate::api::native::{endpoint_messages, jobs, messages, replays};
 use crate::domain::message::{
     CHANNEL_CHARS_MAX, CHANNELS_MAX, EVENT_TYPE_CHARS_MAX, UID_CHARS_MAX,
 };
@@ -44,12 +44,33 @@ fn operations() -> Vec<Operation> {
                 json!({"eventType": "order.paid", "payload": {"order": 42, "total": "19.90"}, "uid": "order-42"}),
             )
             .answers::<messages::Shape>(202, "It is kept, and on its way.", example()),
+        Operation::post("/applications/{app}/messages/batch", "sendMessages")
+            .says(
+                "Send many messages",
+                "Up to 1,000 in a body of 16 MB: all of them are kept or, when one is wrong, none.",
+            )
+            .takes(
+                Fields::named("Batch").required(
+                    "messages",
+                    list(input().schema(), messages::BATCH_MESSAGES_MAX),
+                    "The messages, in the order in which they are kept.",
+                ),
+                json!({"messages": [
+                    {"eventType": "order.shipped", "payload": {"order": 42}, "uid": "order-42-shipped"},
+                    {"eventType": "order.paid", "payload": {"order": 43}, "uid": "order-43"},
+                ]}),
+            )
+            .lists::<messages::Receipt>(
+                "They are kept, in this order, and on their way.",
+                json!({"id": MESSAGE_ID, "uid": "order-42-shipped", "eventType": "order.shipped", "created": MADE_MS}),
+            )
+            .with_status(202),
         Operation::get("/applications/{app}/messages", "listMessages")
             .says("List messages", "Newest first.")
             .lists::<messages::Shape>("The messages.", example())
             .pages("a message"),
         Operation::get("/applications/{app}/messages/{msg}", "getMessage")
-            .says("Get a message", "`payload` is null once retention took it.")
+            .says("Get a message", "`payload` is null once retention took it or it was erased.")
             .answers::<messages::Shape>(200, "The message.", example())
             .of_one_thing(),
         Operation::get("/applications/{app}/messages/{msg}/endpoint-messages", "listDeliveries")
@@ -68,6 +89,30 @@ fn operations() -> Vec<Operation> {
             )
             .refuses(409, "endpoint_disabled", "The endpoint is disabled; enable it first.")
             .refuses(409, "payload_gone", "The payload is no longer kept; send a new message."),
+        Operation::delete("/applications/{app}/messages/{msg}/content", "eraseMessage")
+            .says(
+                "Erase the content of a message",
+                "The payload goes, and from every attempt the body and headers that were answered and the signatures; \
+                 status and times stay. Deliveries that still wait are cancelled. What an endpoint has received is not \
+                 erased, nor the answer that an `Idempotency-Key` repeats until its 24 hours are over.",
+            )
+            .after(
+                "POST",
+                "/applications/acme/messages",
+                json!({"eventType": "order.paid", "payload": {"order": 7}, "uid": "order-7"}),
+            )
+            .given("msg", "order-7")
+            .answers::<messages::Shape>(200, "The message, without its payload.", erased()),
+        Operation::delete("/applications/{app}/content", "eraseApplication")
+            .says(
+                "Erase the content of an application",
+                "Starts a job of kind `erasure` over every message that there is now.",
+            )
+            .after("POST", "/applications", json!({"name": "Old", "uid": "old-content"}))
+            .given("app", "old-content")
+            .answers::<jobs::Shape>(202, "The job.", super::jobs::erasure())
+            .refuses(409, "too_many_jobs", "1,000 jobs run already; wait until one has ended, or cancel one.")
+            .refuses(409, "built_in", "It is the application of operational events."),
     ]
 }
 
@@ -95,7 +140,7 @@ fn input() -> Fields {
         )
 }
 
-fn example() -> Value {
+pub(super) fn example() -> Value {
     json!({
         "channels": [],
         "eventType": "order.paid",
@@ -120,4 +165,11 @@ fn delivery() -> Value {
         "status": "success",
         "timestamp": MADE_MS,
     })
+}
+
+fn erased() -> Value {
+    let mut erased = example();
+    erased["payload"] = Value::Null;
+    erased["uid"] = json!("order-7");
+    erased
 }

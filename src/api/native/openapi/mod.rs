@@ -7,13 +7,16 @@ mod applications;
 mod attempts;
 mod audit;
 mod endpoints;
+mod event_types;
 mod events;
 mod fields;
 mod inboxes;
+mod jobs;
 mod messages;
 mod operation;
 mod problems;
 mod server;
+mod statistics;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -51,6 +54,8 @@ const PARAMETERS: &[(&str, &str, &str)] = &[
     ("ep", "main", "Id or uid of the endpoint."),
     ("msg", "order-42", "Id or uid of the message."),
     ("atmpt", ATTEMPT_ID, "Id of the attempt."),
+    ("name", "order.paid", "Name of the event type."),
+    ("job", JOB_ID, "Id of the job."),
     ("token", INBOX_TOKEN, "Token of the inbox."),
 ];
 
@@ -77,8 +82,11 @@ fn nouns() -> Vec<Noun> {
     vec![
         applications::noun(),
         endpoints::noun(),
+        event_types::noun(),
         messages::noun(),
         attempts::noun(),
+        jobs::noun(),
+        statistics::noun(),
         inboxes::noun(),
         audit::noun(),
         server::noun(),
@@ -191,7 +199,12 @@ fn complete(answers: &mut BTreeMap<String, RefOr<Schema>>, words: &[(&str, &str,
             "Yours: wherever a path takes the id it takes this too.",
         ),
     ];
+    /// Objects that have only the fields that they need.
+    const PARTIAL: [&str; 1] = ["SignatureScheme"];
     for (name, schema) in answers {
+        if PARTIAL.contains(&name.as_str()) {
+            continue;
+        }
         let RefOr::T(Schema::Object(object)) = schema else {
             continue;
         };

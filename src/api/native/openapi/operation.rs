@@ -28,6 +28,7 @@ pub(super) struct Operation {
     values: Vec<(&'static str, &'static str)>,
     body: Option<Body>,
     answer: Option<Answer>,
+    also: Option<Answer>,
     /// GET of one thing says that it is not there with an empty body.
     of_one_thing: bool,
     idempotent: bool,
@@ -64,6 +65,7 @@ impl Operation {
             values: Vec::new(),
             body: None,
             answer: None,
+            also: None,
             of_one_thing: false,
             idempotent: method == "POST",
             codes: Vec::new(),
@@ -149,6 +151,26 @@ impl Operation {
     pub(super) fn lists<T: ToSchema>(self, says: &'static str, example: Value) -> Self {
         let items = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
         self.answering::<T>(200, says, items.into(), json!([example]))
+    }
+
+    /// Another status than 200 for a list.
+    pub(super) fn with_status(mut self, status: u16) -> Self {
+        self.answer_mut().status = status;
+        self
+    }
+
+    /// A second good answer, for requests that ask for it.
+    pub(super) fn also_answers<T: ToSchema>(
+        mut self,
+        status: u16,
+        says: &'static str,
+        example: Value,
+    ) -> Self {
+        let answer = self.answer.take();
+        let mut also = self.answers::<T>(status, says, example);
+        also.also = also.answer.take();
+        also.answer = answer;
+        also
     }
 
     fn answering<T: ToSchema>(
@@ -266,6 +288,10 @@ impl Operation {
             .response(answer.status.to_string(), response(&answer));
         for (status, response) in problems {
             operation = operation.response(status.to_string(), response);
+        }
+        if let Some(also) = self.also {
+            operation = operation.response(also.status.to_string(), response(&also));
+            schemas.answers.extend(also.components);
         }
         if !self.before.is_empty() {
             let before = Value::from(self.before);
