@@ -41,7 +41,8 @@ pub(super) struct Operation {
     pub(super) tags: Vec<String>,
     pub(super) summary: String,
     pub(super) description: String,
-    pub(super) operation_id: String,
+    #[serde(rename = "operationId")]
+    pub(super) id: String,
     pub(super) parameters: Vec<Parameter>,
     pub(super) request_body: Option<Body>,
     /// By status.

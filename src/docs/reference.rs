@@ -1,6 +1,6 @@
 //! What the pages show of each noun, read from the document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -210,7 +210,7 @@ fn call(reader: &Reader<'_>, method: &str, path: &str, operation: &Operation) ->
     let (errors, usual_errors) = errors(document, operation);
     let name = component(schema);
     Call {
-        id: operation.operation_id.clone(),
+        id: operation.id.clone(),
         path_html: breakable(path),
         summary: operation.summary.clone(),
         description: paragraphs(&operation.description),
@@ -285,18 +285,18 @@ fn scope(operation: &Operation) -> String {
 
 /// Its own codes, and the statuses of those that it shares with others.
 fn errors(document: &Document, operation: &Operation) -> (Vec<Error>, String) {
-    let mut shared: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut shared = BTreeSet::new();
     let mut own = Vec::new();
     for (status, response) in &operation.responses {
         if !status.starts_with(['4', '5']) {
             continue;
         }
         if response.reference.is_some() {
-            shared.insert(status, ());
+            shared.insert(status.as_str());
         }
         own.extend(codes(status, response).filter(|error| !is_shared(document, &error.code)));
     }
-    let shared: Vec<&str> = shared.into_keys().collect();
+    let shared: Vec<&str> = shared.into_iter().collect();
     (own, shared.join(", "))
 }
 

@@ -36,7 +36,7 @@ fn operations() -> Vec<Operation> {
                 "List applications",
                 "All of them, in the order in which they were made, unless a page is asked for.",
             )
-            .lists::<Shape>("The applications.", example())
+            .lists::<Shape>("The applications.", &example())
             .query("page", number(1, 1_000_000_000), "Which page, from 1.")
             .query("pageSize", page_size(), "How many on a page; 100 when only `page` is given."),
         Operation::get("/applications/{app}", "getApplication")
@@ -54,7 +54,7 @@ fn operations() -> Vec<Operation> {
                 "Delete an application",
                 "With its endpoints, messages and attempts; nothing more is sent for it. This cannot be undone.",
             )
-            .after("POST", "/applications", json!({"name": "Old", "uid": "old"}))
+            .after("POST", "/applications", &json!({"name": "Old", "uid": "old"}))
             .given("app", "old")
             .answers::<Shape>(200, "The application as it was.", example())
             .refuses(409, "built_in", BUILT_IN),

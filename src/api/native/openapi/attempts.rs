@@ -33,7 +33,7 @@ fn operations() -> Vec<Operation> {
                 "listMessageAttempts",
             )
             .says("List the attempts of a message", filtered)
-            .lists::<Shape>("The attempts.", example()),
+            .lists::<Shape>("The attempts.", &example()),
         ),
         Operation::get(
             "/applications/{app}/messages/{msg}/attempts/{atmpt}",
@@ -49,7 +49,7 @@ fn operations() -> Vec<Operation> {
                 "listEndpointAttempts",
             )
             .says("List the attempts at an endpoint", filtered)
-            .lists::<Shape>("The attempts.", example()),
+            .lists::<Shape>("The attempts.", &example()),
         ),
     ]
 }

@@ -18,7 +18,7 @@ pub(super) fn noun() -> Noun {
                 )
                 .lists::<Shape>(
                     "The entries.",
-                    json!({
+                    &json!({
                         "id": "audit_3k0QzTFgSj7kPnDrY1vEy8UmK3h",
                         "timestamp": MADE_MS,
                         "actor": "API key hookpost_abcde (ci)",

@@ -67,7 +67,7 @@ fn operations() -> Vec<Operation> {
                 "List endpoints",
                 "All of the application's, in the order in which they were made, unless a page is asked for.",
             )
-            .lists::<Shape>("The endpoints.", example())
+            .lists::<Shape>("The endpoints.", &example())
             .query("page", number(1, 1_000_000_000), "Which page, from 1.")
             .query("pageSize", page_size(), "How many on a page; 100 when only `page` is given."),
         Operation::get("/applications/{app}/endpoints/{ep}", "getEndpoint")
@@ -122,7 +122,7 @@ fn operations() -> Vec<Operation> {
                 "What waits for it is cancelled. This cannot be undone; to stop for a while, pause it.",
             )
             .shell_of_new(("INBOX", URL), inbox(), "url")
-            .after("POST", "/applications/acme/endpoints", json!({"url": URL, "uid": "old"}))
+            .after("POST", "/applications/acme/endpoints", &json!({"url": URL, "uid": "old"}))
             .given("ep", "old")
             .answers::<Shape>(200, "The endpoint as it was.", example()),
     ]

@@ -46,7 +46,7 @@ fn operations() -> Vec<Operation> {
                 "List event types",
                 "By name, those that are not archived. A key of one application sees those that are for it or for everyone.",
             )
-            .lists::<Shape>("The event types.", example())
+            .lists::<Shape>("The event types.", &example())
             .query("archived", word(&["true", "false"]), "`true`: those that are archived instead.")
             .query("page", number(1, 1_000_000_000), "Which page, from 1.")
             .query("pageSize", page_size(), "How many on a page; 100 when only `page` is given."),
@@ -97,7 +97,7 @@ fn operations() -> Vec<Operation> {
             .refuses(409, "endpoint_disabled", "The endpoint is disabled; enable it first."),
         Operation::delete("/event-types/{name}", "deleteEventType")
             .says("Delete an event type", "The description goes, not the messages.")
-            .after("POST", "/event-types", json!({"name": "order.old"}))
+            .after("POST", "/event-types", &json!({"name": "order.old"}))
             .given("name", "order.old")
             .answers::<Shape>(200, "The event type as it was.", example()),
     ]

@@ -31,14 +31,14 @@ fn operations() -> Vec<Operation> {
             .answers::<Shape>(201, "It was made.", example()),
         Operation::get("/inboxes", "listInboxes")
             .says("List inboxes", "")
-            .lists::<Shape>("The inboxes.", example()),
+            .lists::<Shape>("The inboxes.", &example()),
         with_token(Operation::get("/inboxes/{token}", "getInbox"))
             .says("Get an inbox", "")
             .answers::<Shape>(200, "The inbox.", example())
             .of_one_thing(),
         with_token(Operation::get("/inboxes/{token}/received", "listReceived"))
             .says("List what an inbox received", "Newest first; the last 500 requests are kept.")
-            .lists::<ReceivedShape>("What came.", received())
+            .lists::<ReceivedShape>("What came.", &received())
             .pages("something received"),
         with_token(Operation::put("/inboxes/{token}", "updateInbox"))
             .says("Change an inbox", "What it answers from now on: with 500, deliveries to it fail and are retried.")

@@ -82,7 +82,7 @@ fn operations() -> Vec<Operation> {
         ),
         Operation::get("/jobs", "listJobs")
             .says("List jobs", "Newest first.")
-            .lists::<Shape>("The jobs.", example())
+            .lists::<Shape>("The jobs.", &example())
             .query("state", word(&JobState::NAMES), "Only those that stand so.")
             .pages("a job"),
         Operation::get("/jobs/{job}", "getJob")

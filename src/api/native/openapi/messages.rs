@@ -62,12 +62,12 @@ fn operations() -> Vec<Operation> {
             )
             .lists::<messages::Receipt>(
                 "They are kept, in this order, and on their way.",
-                json!({"id": MESSAGE_ID, "uid": "order-42-shipped", "eventType": "order.shipped", "created": MADE_MS}),
+                &json!({"id": MESSAGE_ID, "uid": "order-42-shipped", "eventType": "order.shipped", "created": MADE_MS}),
             )
             .with_status(202),
         Operation::get("/applications/{app}/messages", "listMessages")
             .says("List messages", "Newest first.")
-            .lists::<messages::Shape>("The messages.", example())
+            .lists::<messages::Shape>("The messages.", &example())
             .pages("a message"),
         Operation::get("/applications/{app}/messages/{msg}", "getMessage")
             .says("Get a message", "`payload` is null once retention took it or it was erased.")
@@ -75,7 +75,7 @@ fn operations() -> Vec<Operation> {
             .of_one_thing(),
         Operation::get("/applications/{app}/messages/{msg}/endpoint-messages", "listDeliveries")
             .says("List the deliveries of a message", "One for each endpoint that it went to: what became of it there.")
-            .lists::<endpoint_messages::Shape>("The deliveries.", delivery()),
+            .lists::<endpoint_messages::Shape>("The deliveries.", &delivery()),
         Operation::post("/applications/{app}/messages/{msg}/endpoints/{ep}/replays", "replayMessage")
             .says(
                 "Replay a delivery",
@@ -99,7 +99,7 @@ fn operations() -> Vec<Operation> {
             .after(
                 "POST",
                 "/applications/acme/messages",
-                json!({"eventType": "order.paid", "payload": {"order": 7}, "uid": "order-7"}),
+                &json!({"eventType": "order.paid", "payload": {"order": 7}, "uid": "order-7"}),
             )
             .given("msg", "order-7")
             .answers::<messages::Shape>(200, "The message, without its payload.", erased()),
@@ -108,7 +108,7 @@ fn operations() -> Vec<Operation> {
                 "Erase the content of an application",
                 "Starts a job of kind `erasure` over every message that there is now.",
             )
-            .after("POST", "/applications", json!({"name": "Old", "uid": "old-content"}))
+            .after("POST", "/applications", &json!({"name": "Old", "uid": "old-content"}))
             .given("app", "old-content")
             .answers::<jobs::Shape>(202, "The job.", super::jobs::erasure())
             .refuses(409, "too_many_jobs", "1,000 jobs run already; wait until one has ended, or cancel one.")

@@ -148,7 +148,7 @@ impl Operation {
     }
 
     /// As [`answers`](Self::answers), with an array that has `example` in it.
-    pub(super) fn lists<T: ToSchema>(self, says: &'static str, example: Value) -> Self {
+    pub(super) fn lists<T: ToSchema>(self, says: &'static str, example: &Value) -> Self {
         let items = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
         self.answering::<T>(200, says, items.into(), json!([example]))
     }
@@ -217,12 +217,12 @@ impl Operation {
     pub(super) fn refuses(
         mut self,
         status: u16,
-        code: &'static str,
+        name: &'static str,
         meaning: &'static str,
     ) -> Self {
         self.codes.push(Code {
             status,
-            code,
+            name,
             meaning,
         });
         self
@@ -235,7 +235,7 @@ impl Operation {
     }
 
     /// A request that the example needs before it.
-    pub(super) fn after(mut self, method: &str, path: &str, body: Value) -> Self {
+    pub(super) fn after(mut self, method: &str, path: &str, body: &Value) -> Self {
         self.before
             .push(json!({"method": method, "path": path, "body": body}));
         self
@@ -375,9 +375,10 @@ impl Operation {
         let mut all = Vec::new();
         for (_, shared) in shared.iter().filter(|(applies, _)| *applies) {
             let own = own(shared.status);
-            let response = match own.is_empty() {
-                true => RefOr::Ref(shared.reference()),
-                false => RefOr::T(shared.with(&own)),
+            let response = if own.is_empty() {
+                RefOr::Ref(shared.reference())
+            } else {
+                RefOr::T(shared.with(&own))
             };
             all.push((shared.status, response));
         }

@@ -16,7 +16,7 @@ const PROBLEM: &str = "Problem";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Code {
     pub(super) status: u16,
-    pub(super) code: &'static str,
+    pub(super) name: &'static str,
     pub(super) meaning: &'static str,
 }
 
@@ -29,10 +29,10 @@ pub(super) struct Shared {
     says: &'static str,
 }
 
-const fn code(status: u16, code: &'static str, meaning: &'static str) -> Code {
+const fn code(status: u16, name: &'static str, meaning: &'static str) -> Code {
     Code {
         status,
-        code,
+        name,
         meaning,
     }
 }
@@ -179,7 +179,7 @@ pub(super) fn response(says: &str, codes: &[Code]) -> Response {
             .summary(code.meaning)
             .value(Some(example(code)))
             .build();
-        (code.code, example)
+        (code.name, example)
     });
     let content = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name(PROBLEM)))
@@ -193,11 +193,11 @@ pub(super) fn response(says: &str, codes: &[Code]) -> Response {
 fn example(code: &Code) -> Value {
     let status = StatusCode::from_u16(code.status).expect("codes have real statuses");
     let mut problem = json!({
-        "type": format!("urn:hookpost:problem:{}", code.code),
+        "type": format!("urn:hookpost:problem:{}", code.name),
         "title": status.canonical_reason().unwrap_or("Error"),
         "status": code.status,
         "detail": code.meaning,
-        "code": code.code,
+        "code": code.name,
     });
     if code.status == 422 {
         problem["errors"] = json!([{"path": "url", "detail": "is missing"}]);
