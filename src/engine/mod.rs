@@ -183,6 +183,7 @@ impl Inner {
                     scheduler.waiting(*endpoint, *message, *due, *trigger, content.clone(), now);
                 }
                 Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
+                Change::EnvironmentGone => scheduler.reconsider_all(),
                 Change::Reopened => {
                     scheduler.reconsider_all();
                     self.rescan.store(true, Ordering::Release);

@@ -29,7 +29,7 @@ mod writer;
 use std::sync::Arc;
 
 pub use accept::Accepted;
-pub use catalog::{ApplicationEntry, Catalog};
+pub use catalog::{ApplicationEntry, Catalog, KnownApiKey};
 pub use check::CheckReport;
 pub use inboxes::NewReceived;
 pub use open::{Durability, MasterKey, OpenError, StoreOptions};

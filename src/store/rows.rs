@@ -87,6 +87,8 @@ pub(super) struct ApiKeyV1 {
     hash: [u8; 32],
     capabilities: Capabilities,
     created: Timestamp,
+    expires: Option<Timestamp>,
+    last_used: Option<Timestamp>,
 }
 row!(ApiKeyV1, 1);
 
@@ -100,6 +102,8 @@ impl From<&ApiKey> for ApiKeyV1 {
             hash: key.hash,
             capabilities: key.capabilities,
             created: key.created,
+            expires: key.expires,
+            last_used: key.last_used,
         }
     }
 }
@@ -115,6 +119,8 @@ impl ApiKeyV1 {
             hash: self.hash,
             capabilities: self.capabilities,
             created: self.created,
+            expires: self.expires,
+            last_used: self.last_used,
         }
     }
 }

@@ -98,7 +98,7 @@ tables! {
     received, RECEIVED = "received": &'static [u8; 16] => &'static [u8];
     /// endpoint, minute → [`CounterV1`](super::rows::CounterV1)
     counters, COUNTERS = "counters": &'static [u8; 12] => &'static [u8];
-    /// deleted application or endpoint → what is left to sweep
+    /// deleted environment, application or endpoint → what is left to sweep
     tombstones, TOMBSTONES = "tombstones": &'static [u8; 8] => &'static [u8];
 }
 

@@ -22,6 +22,7 @@ use super::open::{Inner, META_LAST_KEY, META_TOTALS};
 use super::rows::{AnswerV1, AuditV1, CounterV1, TotalsV1};
 use super::tables::{Tables, counter, part};
 use super::{StoreError, tables};
+use crate::domain::api_key::ApiKey;
 use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::delivery::Trigger;
 use crate::domain::endpoint::LiveEndpoint;
@@ -63,6 +64,17 @@ pub enum Refusal {
     NoApiKey,
     #[error("there is no such inbox")]
     NoInbox,
+    #[error("there is no such environment")]
+    NoEnvironment,
+    /// Another environment has it.
+    #[error("the name is taken")]
+    NameTaken,
+    /// It is the one that every store has.
+    #[error("the first environment stays")]
+    FirstEnvironment,
+    /// There are as many as there may be: of what, and how many.
+    #[error("there are {max} {of} already")]
+    TooMany { of: &'static str, max: usize },
     /// It belongs to Hookpost.
     #[error("the application is built in")]
     BuiltIn,
@@ -128,6 +140,8 @@ pub enum Change {
         endpoint: EndpointKey,
         live: Option<Arc<LiveEndpoint>>,
     },
+    /// An environment is gone, and with it every endpoint in it.
+    EnvironmentGone,
 }
 
 /// An operation of the writer.
@@ -188,8 +202,18 @@ impl Batch<'_> {
             .add(counted);
     }
 
-    /// An application and its endpoints, as this transaction sees them.
+    /// An application and its endpoints, as this transaction sees them. There
+    /// is none in an environment that is deleted.
     pub(super) fn application(
+        &mut self,
+        tables: &Tables<'_>,
+        key: ApplicationKey,
+    ) -> Result<Option<Arc<ApplicationEntry>>, StoreError> {
+        let found = self.application_anywhere(tables, key)?;
+        Ok(found.filter(|entry| self.environment(entry.application.environment).is_some()))
+    }
+
+    fn application_anywhere(
         &mut self,
         tables: &Tables<'_>,
         key: ApplicationKey,
@@ -215,7 +239,36 @@ impl Batch<'_> {
         }
     }
 
-    /// Notes in the audit log what `by` did to `subject`, an id.
+    /// The API keys that `wanted` picks, as this transaction sees them.
+    pub(super) fn api_keys_where(&self, wanted: impl Fn(&ApiKey) -> bool) -> Vec<ApiKey> {
+        let touched = |key: &ApiKey| self.overlay.api_key(&key.hash).is_some();
+        let catalog = &self.inner.catalog;
+        let mut keys = catalog.api_keys_where(|key| wanted(key) && !touched(key));
+        let changed = self.overlay.changed_api_keys();
+        keys.extend(
+            changed
+                .filter(|key| wanted(key))
+                .map(|key| ApiKey::clone(key)),
+        );
+        keys.sort_by_key(|key| key.key);
+        keys
+    }
+
+    /// Every environment, as this transaction sees them, in no order.
+    pub(super) fn environments(&self) -> Vec<Arc<Environment>> {
+        let known = self.inner.catalog.environments();
+        let mut all: BTreeMap<_, _> = known.into_iter().map(|one| (one.key, one)).collect();
+        for (key, changed) in self.overlay.changed_environments() {
+            match changed {
+                Some(environment) => all.insert(*key, Arc::clone(environment)),
+                None => all.remove(key),
+            };
+        }
+        all.into_values().collect()
+    }
+
+    /// Notes in the audit log what `by` did to `subject`, an id. The log of an
+    /// environment that is deleted takes nothing more.
     pub(super) fn audit(
         &mut self,
         tables: &mut Tables<'_>,
@@ -225,6 +278,9 @@ impl Batch<'_> {
     ) -> Result<(), StoreError> {
         let (environment, application) = place;
         let (action, subject, detail) = what;
+        if self.environment(environment).is_none() {
+            return Ok(());
+        }
         let entry = AuditEntry {
             key: self.key(),
             environment,

@@ -64,7 +64,9 @@ impl From<WriteError> for Came {
                 Refusal::NoApplication
                 | Refusal::NoEndpoint
                 | Refusal::NoMessage
-                | Refusal::NoInbox,
+                | Refusal::NoInbox
+                | Refusal::NoApiKey
+                | Refusal::NoEnvironment,
             ) => Self::NotFound,
             other => Self::Otherwise(format!("{other:?}")),
         }

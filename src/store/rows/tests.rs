@@ -116,14 +116,18 @@ fn what_surrounds_messages_has_its_bytes() {
         hash: [0xab; 32],
         capabilities: Capabilities::ALL,
         created: T,
+        expires: None,
+        last_used: None,
     };
     check(
         &key,
         "0101000263690e686f6f6b706f73745f6162636465ababababababababababab \
-         ababababababababababababababababababababab30fbe8b584a034",
+         ababababababababababababababababababababab30fbe8b584a0340000",
     );
     let key = ApiKeyV1 {
         application: Some(ApplicationKey::from_u64(500)),
+        expires: Some(T),
+        last_used: Some(Timestamp(3)),
         ..key
     };
     check(

@@ -1,5 +1,7 @@
 //! Every route, with a good request for each, and the fields that it knows.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use hookpost::api::native::ROUTES;
 use serde_json::{Value, json};
 
@@ -53,21 +55,26 @@ impl Route {
             | (
                 "POST",
                 "/applications/{app}/messages/{msg}/endpoints/{ep}/replays"
+                | "/keys/{key}/rotations"
                 | "/in/{token}"
                 | "/in/{token}/x",
             ) => None,
             ("POST", "/applications")
             | (
                 "PUT",
-                "/applications/{app}" | "/applications/{app}/endpoints/{ep}" | "/inboxes/{token}",
+                "/applications/{app}"
+                | "/applications/{app}/endpoints/{ep}"
+                | "/inboxes/{token}"
+                | "/keys/{key}",
             ) => Some(json!({"name": "n"})),
+            ("POST", "/environments") | ("PUT", "/environments/{env}") => Some(environment_body()),
             ("POST", "/applications/{app}/endpoints") => {
                 Some(json!({"url": "https://a.example/", "enabled": false}))
             }
             ("POST", "/applications/{app}/messages") => {
                 Some(json!({"eventType": "a.b", "payload": {}}))
             }
-            ("POST", "/inboxes") => Some(json!({})),
+            ("POST", "/inboxes" | "/keys") => Some(json!({})),
             other => panic!("{other:?} has no case among the hostile requests"),
         }
     }
@@ -80,6 +87,9 @@ impl Route {
             "/applications" | "/applications/{app}" => application_fields(create),
             "/applications/{app}/messages" => message_fields(),
             "/inboxes" | "/inboxes/{token}" => inbox_fields(),
+            "/environments" | "/environments/{env}" => environment_fields(create),
+            "/keys" => key_fields(),
+            "/keys/{key}" => vec![field("name", Kind::Text(0, 256))],
             "/applications/{app}/endpoints" | "/applications/{app}/endpoints/{ep}" => {
                 endpoint_fields(create)
             }
@@ -108,7 +118,9 @@ impl Route {
             | "/applications/{app}/messages/{msg}/attempts" => ATTEMPTS,
             "/applications/{app}/messages/{msg}/endpoint-messages"
             | "/applications/{app}/endpoints/{ep}/secret"
+            | "/environments"
             | "/inboxes"
+            | "/keys"
             | "/store"
             | "/healthz"
             | "/readyz" => &[],
@@ -222,6 +234,31 @@ fn application_fields(create: bool) -> Vec<Field> {
     vec![name, field("uid", Kind::Text(1, 256))]
 }
 
+/// Every environment has a name of its own.
+pub(super) fn environment_body() -> Value {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    json!({"name": format!("environment {number}")})
+}
+
+fn environment_fields(create: bool) -> Vec<Field> {
+    let name = field("name", Kind::Text(1, 256));
+    vec![if create { name.required() } else { name }]
+}
+
+fn key_fields() -> Vec<Field> {
+    vec![
+        field("name", Kind::Text(0, 256)),
+        field("scopes", Kind::Never),
+        field("scopes", Kind::Never)
+            .inside(|value| json!([value]))
+            .required(),
+        field("application", Kind::Never),
+        field("environment", Kind::Never),
+        field("expiresInSeconds", Kind::Number(1, 316_224_000)),
+    ]
+}
+
 fn message_fields() -> Vec<Field> {
     vec![
         field("eventType", Kind::Never).required(),
@@ -283,4 +320,17 @@ fn endpoint_fields(create: bool) -> Vec<Field> {
 }
 
 /// Names in an answer that nobody sets.
-pub(super) const READ_ONLY: &[&str] = &["id", "created", "updated", "disabled", "token", "url"];
+pub(super) const READ_ONLY: &[&str] = &[
+    "id",
+    "created",
+    "updated",
+    "disabled",
+    "token",
+    "url",
+    "isDefault",
+    "applicationId",
+    "beginsWith",
+    "expires",
+    "lastUsed",
+    "key",
+];
