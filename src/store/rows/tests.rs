@@ -133,7 +133,8 @@ fn what_surrounds_messages_has_its_bytes() {
     check(
         &key,
         "010101f4030263690e686f6f6b706f73745f6162636465ababababababababab \
-         ababababababababababababababababababababababab30fbe8b584a034",
+         ababababababababababababababababababababababab30fbe8b584a034 \
+         01fbe8b584a0340103",
     );
     for (uid, want) in [
         (None, "01010441636d650002fbe8b584a034"),

@@ -165,6 +165,8 @@ pub(super) enum Kind {
     /// An object of which names that are not known are ignored.
     Settings,
     Anything,
+    /// The id, uid or name of something: a text may happen to be one.
+    Reference,
     /// None of the values that are tried.
     Never,
 }
@@ -181,6 +183,7 @@ impl Kind {
                 let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
                 visible && text.trim() == text && text.len() <= 4096
             }
+            (Self::Reference, Value::String(_)) => Self::Text(1, 256).takes(value),
             (Self::Flag, value) => value.is_boolean(),
             (Self::Number(min, max), value) => value
                 .as_u64()
@@ -253,8 +256,8 @@ fn key_fields() -> Vec<Field> {
         field("scopes", Kind::Never)
             .inside(|value| json!([value]))
             .required(),
-        field("application", Kind::Never),
-        field("environment", Kind::Never),
+        field("application", Kind::Reference),
+        field("environment", Kind::Reference),
         field("expiresInSeconds", Kind::Number(1, 316_224_000)),
     ]
 }
@@ -328,6 +331,8 @@ pub(super) const READ_ONLY: &[&str] = &[
     "token",
     "url",
     "isDefault",
+    "environment",
+    "scopes",
     "applicationId",
     "beginsWith",
     "expires",
