@@ -10,6 +10,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "the table is the output")]
 
+mod batch;
 mod echo;
 mod flow;
 mod loader;

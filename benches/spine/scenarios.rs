@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 
+use crate::batch;
 use crate::flow::{Arrives, Flow, Measured, wait_recorded};
 use crate::loader::{self, Pace, Plan};
 use crate::payload::{PAYLOAD_BYTES, payload};
@@ -44,6 +45,8 @@ pub(crate) enum Scenario {
     EndToEnd,
     /// No endpoint: accept and store
     Accept,
+    /// A thousand messages in one request, and in a thousand
+    Batch,
     /// 100 and 500 messages a second at fixed times
     OpenLoop,
     /// 1 and 10 endpoints for each message
@@ -68,11 +71,12 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All that measure, in the order of the table.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Ceiling,
         Self::Footprint,
         Self::EndToEnd,
         Self::Accept,
+        Self::Batch,
         Self::OpenLoop,
         Self::FanOut,
         Self::Applications,
@@ -132,6 +136,7 @@ impl Bench {
             Scenario::Ceiling => self.ceiling(),
             Scenario::EndToEnd => self.end_to_end(),
             Scenario::Accept => self.accept(),
+            Scenario::Batch => batch::run(self),
             Scenario::OpenLoop => self.open_loop(),
             Scenario::FanOut => self.fan_out(),
             Scenario::Applications => self.applications(),

@@ -209,6 +209,15 @@ impl Server {
         bail!("more than {ATTEMPT_PAGES_MAX} pages of attempts")
     }
 
+    /// A whole HTTP request that posts a message for each payload to an application.
+    pub(crate) fn batch_request(&self, application: &str, payloads: &[String]) -> Vec<u8> {
+        let message = |payload| format!(r#"{{"eventType":"bench.event","payload":{payload}}}"#);
+        let messages: Vec<String> = payloads.iter().map(message).collect();
+        let body = format!(r#"{{"messages":[{}]}}"#, messages.join(","));
+        let path = format!("/api/v1/applications/{application}/messages/batch");
+        request("1.1", self.address, "POST", &path, &body)
+    }
+
     /// A whole HTTP request that posts one message to an application.
     pub(crate) fn message_request(&self, application: &str, payload: &str) -> Vec<u8> {
         let body = format!(r#"{{"eventType":"bench.event","payload":{payload}}}"#);

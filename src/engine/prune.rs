@@ -77,7 +77,8 @@ impl Engine {
             let idle = retired.attempts == 0
                 && retired.messages == 0
                 && retired.payloads == 0
-                && retired.answers == 0;
+                && retired.answers == 0
+                && retired.audit == 0;
             if retired.next.is_none() && idle {
                 return Ok(());
             }

@@ -8,6 +8,8 @@
 pub enum Mutant {
     /// The writer answers before it commits.
     AnswerBeforeCommit,
+    /// An operational event now and then is not written.
+    ForgottenEvent,
     /// A retry now and then gets no due row.
     ForgottenRetry,
     /// An endpoint may have any number of attempts in flight.

@@ -17,7 +17,7 @@ use super::{Store, StoreError};
 use crate::domain::delivery::{Delivery, Trigger};
 use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::fanout::selects;
-use crate::domain::ids::{EndpointKey, Key, MessageKey};
+use crate::domain::ids::{ApplicationKey, EndpointKey, Key, MessageKey};
 use crate::domain::message::{Message, NewMessage, Target};
 use crate::domain::principal::Scope;
 
@@ -40,6 +40,23 @@ impl Store {
         idempotent: Option<Idempotent<Accepted>>,
     ) -> Result<Written<Accepted>, WriteError> {
         self.write(Accept { scope, message }, idempotent).await
+    }
+
+    /// Stores many messages of one application, all or none of them. When this
+    /// returns them, they are on disk.
+    pub async fn accept_batch(
+        &self,
+        scope: Scope,
+        application: ApplicationKey,
+        messages: Vec<NewMessage>,
+        idempotent: Option<Idempotent<Vec<Accepted>>>,
+    ) -> Result<Written<Vec<Accepted>>, WriteError> {
+        let operation = AcceptBatch {
+            scope,
+            application,
+            messages,
+        };
+        self.write(operation, idempotent).await
     }
 }
 
@@ -102,6 +119,49 @@ impl Operation for Accept {
         batch: &mut Batch<'_>,
     ) -> Result<Accepted, StoreError> {
         store_message(self.message, &endpoints, tables, batch)
+    }
+}
+
+struct AcceptBatch {
+    scope: Scope,
+    application: ApplicationKey,
+    messages: Vec<NewMessage>,
+}
+
+impl Operation for AcceptBatch {
+    /// Who gets each message.
+    type Plan = Vec<Vec<EndpointKey>>;
+    type Answer = Vec<Accepted>;
+
+    fn weight(&self) -> usize {
+        self.messages
+            .iter()
+            .map(|message| message.payload.len())
+            .sum()
+    }
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let found = covered(self.scope, self.application, tables, batch)?;
+        Ok(found.map(|entry| {
+            let messages = self.messages.iter();
+            messages.map(|message| receivers(&entry, message)).collect()
+        }))
+    }
+
+    fn apply(
+        self,
+        plan: Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Vec<Accepted>, StoreError> {
+        let messages = self.messages.into_iter().zip(plan);
+        messages
+            .map(|(message, endpoints)| store_message(message, &endpoints, tables, batch))
+            .collect()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::ids::{AttemptKey, EnvironmentKey, Ids, Key as _};
 use crate::domain::message::{JSON, NewMessage, Origin, Target};
 use crate::domain::operational::OperationalEvent;
+use crate::seams::mutant::{self, Mutant};
 
 impl Batch<'_> {
     /// Writes `event` as a message of the environment's built-in application.
@@ -47,6 +48,9 @@ impl Batch<'_> {
             payload: event.payload(self.now),
             target: Target::FanOut,
         };
+        if mutant::active(Mutant::ForgottenEvent) && self.now.0.is_multiple_of(3) {
+            return Ok(());
+        }
         let endpoints = receivers(&entry, &message);
         store_message(message, &endpoints, tables, self)?;
         Ok(())

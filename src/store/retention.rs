@@ -8,15 +8,17 @@ use redb::ReadableTable as _;
 use super::codec::decode;
 use super::rows::{AttemptV1, TotalsV1};
 use super::sweep::{deliveries_of, remove_attempt, remove_message, remove_payload};
-use super::tables::Tables;
+use super::tables::{Tables, pair};
 use super::writer::{Batch, Operation, Refusal, WriteError};
 use super::{Store, StoreError};
 use crate::domain::delivery::Delivery;
-use crate::domain::ids::{AttemptKey, EndpointKey, Key, MessageKey, first_key_at};
+use crate::domain::ids::{AttemptKey, AuditKey, EndpointKey, Key, MessageKey, first_key_at};
 use crate::domain::time::Timestamp;
 
 /// Rows of a kind that one step looks at.
 const STEP_ROWS: usize = 500;
+/// How long an entry of the audit log is kept.
+const AUDIT_KEPT: Duration = Duration::from_hours(365 * 24);
 /// What a message costs on disk beside its payload, and an attempt: measured
 /// with the default headers, by the benchmark's row "disk".
 const MESSAGE_BYTES: u64 = 300;
@@ -38,6 +40,8 @@ pub struct Retired {
     pub attempts: usize,
     pub messages: usize,
     pub answers: usize,
+    /// Entries of the audit log.
+    pub audit: usize,
     /// Where the next step goes on; `None` when this pass is through.
     pub next: Option<MessageKey>,
 }
@@ -70,6 +74,7 @@ struct Plan {
     payloads: Vec<MessageKey>,
     messages: Vec<MessageKey>,
     answers: Vec<[u8; 40]>,
+    audit: Vec<[u8; 16]>,
     next: Option<MessageKey>,
 }
 
@@ -118,7 +123,20 @@ impl Operation for Retire {
             }
             plan.answers.push(*key.value());
         }
-        if plan.attempts.len() == STEP_ROWS || plan.answers.len() == STEP_ROWS {
+        let audit_before: AuditKey = first_key_at(before(AUDIT_KEPT));
+        for environment in batch.inner.catalog.environments() {
+            let key = environment.key.as_u64();
+            let old = pair(key, 0)..pair(key, audit_before.as_u64());
+            let left = STEP_ROWS - plan.audit.len();
+            for row in tables
+                .audit
+                .range::<&[u8; 16]>(&old.start..&old.end)?
+                .take(left)
+            {
+                plan.audit.push(*row?.0.value());
+            }
+        }
+        if [plan.attempts.len(), plan.answers.len(), plan.audit.len()].contains(&STEP_ROWS) {
             // There is more of these than of messages: not through yet.
             plan.next = plan.next.or(Some(payloads_before.max(messages_before)));
         }
@@ -145,11 +163,15 @@ impl Operation for Retire {
             tables.idempotency_ends.remove(end)?;
             tables.idempotency.remove(&hash)?;
         }
+        for entry in &plan.audit {
+            tables.audit.remove(entry)?;
+        }
         Ok(Retired {
             payloads: plan.payloads.len(),
             attempts: plan.attempts.len(),
             messages: plan.messages.len(),
             answers: plan.answers.len(),
+            audit: plan.audit.len(),
             next: plan.next,
         })
     }

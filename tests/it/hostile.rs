@@ -20,8 +20,6 @@ use crate::support::app::{KEY, Options, TestApp};
 use crate::support::sink::Sink;
 
 const PAYLOAD_BYTES_MAX: usize = 300_000;
-/// More than any route reads.
-const TOO_MANY_BYTES: usize = 1 << 20;
 
 type Dump = Vec<(&'static str, Vec<u8>, Vec<u8>)>;
 
@@ -318,7 +316,12 @@ async fn every_field_of_an_answer_has_a_case() {
         let told = world.ask("good", &route, &ask, &Want::Good).await;
         let answer = told.and_then(|told| told.json()).expect("an answer");
         let fields = route.fields();
-        for name in answer.as_object().expect("an object").keys() {
+        // A batch answers with a list; the fields of its items have their case
+        // where one is made alone.
+        let Some(answer) = answer.as_object() else {
+            continue;
+        };
+        for name in answer.keys() {
             let known = fields.iter().any(|field| field.name == name);
             let read_only = READ_ONLY.contains(&name.as_str());
             assert!(
@@ -622,7 +625,7 @@ async fn without_one_right_key_nothing_is_said() {
 }
 
 /// Bodies that are not one JSON object by the rules, and how each is refused.
-fn broken_bodies() -> Vec<(&'static str, Sent, Want)> {
+fn broken_bodies(too_many_bytes: usize) -> Vec<(&'static str, Sent, Want)> {
     let whole = |bytes: &[u8]| Sent::Whole(bytes.to_vec());
     let deep = "[".repeat(10_000);
     let deep_whole = format!("{{\"x\":{deep}{}}}", "]".repeat(10_000));
@@ -662,8 +665,8 @@ fn broken_bodies() -> Vec<(&'static str, Sent, Want)> {
         ("XML", whole(b"<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b SYSTEM \"file:///etc/passwd\">]><a>&b;</a>"), not_json.clone()),
         ("chunked garbage", Sent::Chunked(b"{".to_vec()), not_json.clone()),
         ("shorter length", Sent::Lying("1", b"{}".to_vec()), not_json),
-        ("spaces", Sent::Whole(vec![b' '; TOO_MANY_BYTES]), too_large.clone()),
-        ("spaces in chunks", Sent::Chunked(vec![b' '; TOO_MANY_BYTES]), too_large.clone()),
+        ("spaces", Sent::Whole(vec![b' '; too_many_bytes]), too_large.clone()),
+        ("spaces in chunks", Sent::Chunked(vec![b' '; too_many_bytes]), too_large.clone()),
         ("a length and nothing", Sent::Lying("1000000000000", Vec::new()), too_large.clone()),
         ("the longest length", Sent::Lying("18446744073709551613", Vec::new()), too_large),
         // The client has gone; what is said to it does not matter.
@@ -675,7 +678,7 @@ fn broken_bodies() -> Vec<(&'static str, Sent, Want)> {
 async fn bodies_that_are_not_as_they_should_be_are_refused() {
     let mut world = World::start().await;
     for route in routes::all() {
-        for (what, sent, want) in broken_bodies() {
+        for (what, sent, want) in broken_bodies(route.too_many_bytes()) {
             let oversize = matches!(want, Want::Code(413, _));
             let cut_off = matches!(want, Want::OneOf(_));
             let all_optional = ["/api/v1/inboxes", "/api/v1/keys"];
@@ -959,7 +962,8 @@ async fn queries_that_make_no_sense_are_named() {
 
 /// Whether a known parameter is written so: `before` is of several kinds.
 fn shows(known: &str, written: &str) -> bool {
-    known == written || (written == "before" && ["message", "received", "attempt"].contains(&known))
+    known == written
+        || (written == "before" && ["message", "received", "attempt", "audit"].contains(&known))
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
 mod attempts;
+mod batches;
 #[cfg(unix)]
 mod command_line;
 mod contract;

@@ -1,4 +1,4 @@
-//! What the built-in application is told, and that it is told with its cause.
+//! What the built-in application is told, with its cause; and the audit log.
 
 use std::time::Duration;
 
@@ -164,4 +164,47 @@ async fn the_built_in_application_is_in_no_list_and_stays_as_it_is() {
     let refused = app.post("/api/v1/applications", taken).await.ok(409);
     assert_eq!(refused.json()["code"], json!("uid_taken"));
     assert!(app.store.dump() == before);
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_in_the_audit_log_for_a_year() {
+    let app = TestApp::start().await;
+    let application = app.application().await;
+    let endpoint = app
+        .endpoint(&application, "https://1.1.1.1/", json!({"name": "n"}))
+        .await;
+    let path = format!("/api/v1/applications/{application}");
+    app.delete(&format!("{path}/endpoints/{endpoint}"))
+        .await
+        .ok(200);
+    app.delete(&path).await.ok(200);
+    let log = app.get("/api/v1/audit").await.ok(200).items();
+    let told: Vec<_> = log
+        .iter()
+        .map(|entry| (&entry["action"], &entry["subject"], &entry["detail"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                &json!("application.deleted"),
+                &json!(application),
+                &json!("Example")
+            ),
+            (&json!("endpoint.deleted"), &json!(endpoint), &json!("n")),
+        ]
+    );
+    assert_eq!(log[0]["actor"], json!("API key key-of-the-tes (tests)"));
+    let page = app.get("/api/v1/audit?pageSize=1").await.ok(200);
+    assert!(page.header("link").contains("before=audit_"));
+    for (days, kept) in [(364, 2), (2, 0)] {
+        app.advance(Duration::from_hours(days * 24)).await;
+        app.until("retention has passed", async || {
+            // The pass before may have ended only now.
+            app.advance(Duration::from_mins(1)).await;
+            let log = app.get("/api/v1/audit").await.ok(200).items();
+            (log.len() == kept).then_some(())
+        })
+        .await;
+    }
 }

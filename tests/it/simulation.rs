@@ -8,6 +8,7 @@
 
 mod operator;
 mod oracle;
+mod told;
 mod transport;
 mod world;
 

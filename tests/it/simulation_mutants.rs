@@ -36,6 +36,12 @@ fn a_forgotten_due_row_is_noticed() {
 }
 
 #[test]
+fn a_forgotten_operational_event_is_noticed() {
+    let mutant = Some(Mutant::ForgottenEvent);
+    check("forgotten operational event", mutant, false);
+}
+
+#[test]
 fn an_unbounded_body_is_noticed() {
     check("unbounded body", Some(Mutant::WholeBody), false);
 }

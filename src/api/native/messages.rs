@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{absent, application, idempotent, required_application, uid, written};
-use crate::domain::ids::{Ids, MessageKey};
+use crate::domain::ids::{ApplicationKey, Ids, MessageKey};
 use crate::domain::message::{
     CHANNEL_CHARS_MAX, CHANNELS_MAX, EVENT_TYPE_CHARS_MAX, JSON, Message, NewMessage, Origin,
     StoredMessage, Target, is_event_type,
@@ -27,6 +27,9 @@ use crate::store::Accepted;
 
 /// Bytes of a message's body beside its payload.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// Messages of one batch, and bytes of its body.
+const BATCH_MESSAGES_MAX: usize = 1000;
+const BATCH_BYTES_MAX: usize = 16_000_000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,10 +95,19 @@ pub(super) async fn create(
 
 fn new_message(
     body: &Bytes,
-    application: crate::domain::ids::ApplicationKey,
+    application: ApplicationKey,
     payload_bytes_max: usize,
 ) -> Result<NewMessage, Problem> {
     let mut fields = Fields::parse(body)?;
+    let message = message_of(&mut fields, body, application);
+    fields.finish()?;
+    check_size(&message, payload_bytes_max)?;
+    Ok(message)
+}
+
+/// The message that `fields`, of `body`, describe; what is wrong with it is
+/// noted in them.
+fn message_of(fields: &mut Fields<'_>, body: &Bytes, application: ApplicationKey) -> NewMessage {
     let event_type = fields.required_text("eventType", EVENT_TYPE_CHARS_MAX);
     if !event_type.is_empty() && !is_event_type(&event_type) {
         fields.wrong(
@@ -104,21 +116,13 @@ fn new_message(
         );
     }
     let channels = fields.texts("channels", CHANNELS_MAX, CHANNEL_CHARS_MAX);
-    let uid = uid(&mut fields);
+    let uid = uid(fields);
     let payload = fields.raw("payload");
     if payload.is_none() {
         fields.wrong("payload", "is missing");
     }
-    fields.finish()?;
     let payload = payload.map_or("", RawValue::get);
-    if payload.len() > payload_bytes_max {
-        return Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            format!("The payload is larger than {payload_bytes_max} bytes. Nothing was kept."),
-        ));
-    }
-    Ok(NewMessage {
+    NewMessage {
         application,
         event_type,
         channels: channels.unwrap_or_default(),
@@ -127,7 +131,85 @@ fn new_message(
         origin: Origin::Api,
         payload: body.slice_ref(payload.as_bytes()),
         target: Target::FanOut,
-    })
+    }
+}
+
+fn check_size(message: &NewMessage, payload_bytes_max: usize) -> Result<(), Problem> {
+    if message.payload.len() <= payload_bytes_max {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_large",
+        format!("A payload is larger than {payload_bytes_max} bytes. Nothing was kept."),
+    ))
+}
+
+/// What a batch answers for each message: all but the payload, which would be
+/// sent back by the megabyte.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Receipt<'a> {
+    id: String,
+    uid: Option<&'a str>,
+    event_type: &'a str,
+    created: Timestamp,
+}
+
+/// Takes in many messages at once: all or none.
+pub(super) async fn create_batch(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(app): Path<String>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let ids = state.store.ids().clone();
+    let render = move |accepted: &Vec<Accepted>| -> (StatusCode, Bytes) {
+        let messages = accepted.iter().map(|accepted| &accepted.content.0);
+        let receipts = messages.map(|message| Receipt {
+            id: ids.text(message.key),
+            uid: message.uid.as_deref(),
+            event_type: &message.event_type,
+            created: message.created(),
+        });
+        let receipts: Vec<_> = receipts.collect();
+        (StatusCode::ACCEPTED, to_json(&receipts))
+    };
+    let idempotent = idempotent(&headers, principal, uri.path(), render.clone())?;
+    let body = body::read(&headers, body, BATCH_BYTES_MAX).await?;
+    let application = required_application(&state, principal, &app)?
+        .application
+        .key;
+    let messages = new_messages(&body, application, state.limits.payload_bytes_max)?;
+    let accepted = state
+        .store
+        .accept_batch(principal.scope, application, messages, idempotent)
+        .await?;
+    Ok(written(accepted, render))
+}
+
+fn new_messages(
+    body: &Bytes,
+    application: ApplicationKey,
+    payload_bytes_max: usize,
+) -> Result<Vec<NewMessage>, Problem> {
+    let mut fields = Fields::parse(body)?;
+    let items = fields.objects("messages", BATCH_MESSAGES_MAX);
+    if fields.raw("messages").is_none() {
+        fields.wrong("messages", "is missing");
+    }
+    let mut messages = Vec::new();
+    for mut item in items.unwrap_or_default() {
+        messages.push(message_of(&mut item, body, application));
+        fields.absorb(item);
+    }
+    fields.finish()?;
+    for message in &messages {
+        check_size(message, payload_bytes_max)?;
+    }
+    Ok(messages)
 }
 
 pub(super) async fn list(

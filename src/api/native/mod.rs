@@ -71,6 +71,7 @@ routes! {
     GET "/applications/{app}/endpoints/{ep}/attempts" Read => attempts::of_endpoint;
     GET "/applications/{app}/messages" Read => messages::list;
     POST "/applications/{app}/messages" Send => messages::create;
+    POST "/applications/{app}/messages/batch" Send => messages::create_batch;
     GET "/applications/{app}/messages/{msg}" Read => messages::show;
     GET "/applications/{app}/messages/{msg}/endpoint-messages" Read => endpoint_messages::list;
     GET "/applications/{app}/messages/{msg}/attempts" Read => attempts::of_message;

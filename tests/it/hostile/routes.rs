@@ -74,6 +74,9 @@ impl Route {
             ("POST", "/applications/{app}/messages") => {
                 Some(json!({"eventType": "a.b", "payload": {}}))
             }
+            ("POST", "/applications/{app}/messages/batch") => {
+                Some(json!({"messages": [{"eventType": "a.b", "payload": {}}]}))
+            }
             ("POST", "/inboxes" | "/keys") => Some(json!({})),
             other => panic!("{other:?} has no case among the hostile requests"),
         }
@@ -86,6 +89,7 @@ impl Route {
             _ if !self.reads_json() => Vec::new(),
             "/applications" | "/applications/{app}" => application_fields(create),
             "/applications/{app}/messages" => message_fields(),
+            "/applications/{app}/messages/batch" => batch_fields(),
             "/inboxes" | "/inboxes/{token}" => inbox_fields(),
             "/environments" | "/environments/{env}" => environment_fields(create),
             "/keys" => key_fields(),
@@ -94,6 +98,15 @@ impl Route {
                 endpoint_fields(create)
             }
             other => panic!("{other:?} has no fields among the hostile requests"),
+        }
+    }
+
+    /// Bytes of a body that are more than it reads.
+    pub(super) fn too_many_bytes(&self) -> usize {
+        if self.path.ends_with("/batch") {
+            17 << 20
+        } else {
+            1 << 20
         }
     }
 
@@ -271,6 +284,23 @@ fn message_fields() -> Vec<Field> {
         field("channels", Kind::Text(1, 128))
             .inside(|value| json!([value]))
             .required(),
+    ]
+}
+
+fn batch_fields() -> Vec<Field> {
+    vec![
+        field("messages", Kind::List).required(),
+        field("messages", Kind::Never)
+            .inside(|value| json!([value]))
+            .required(),
+        field("messages", Kind::Never)
+            .inside(|value| json!([{"eventType": value, "payload": {}}]))
+            .required(),
+        field("messages", Kind::Anything)
+            .inside(|value| json!([{"eventType": "a.b", "payload": value}]))
+            .required(),
+        field("messages", Kind::Text(1, 256))
+            .inside(|value| json!([{"eventType": "a.b", "payload": {}, "uid": value}])),
     ]
 }
 

@@ -47,6 +47,9 @@ pub(super) struct EndpointFacts {
     pub(super) script: Script,
     /// Requests that it got.
     pub(super) gets: u64,
+    /// Changes of its settings that were asked for, and that were answered.
+    pub(super) changes_asked: u32,
+    pub(super) changes_made: u32,
     pub(super) deleted: bool,
     pub(super) deletion_asked: bool,
     /// A verb about it has not been answered.
@@ -285,6 +288,8 @@ impl Ledger {
             verify: Vec::new(),
             script,
             gets: 0,
+            changes_asked: 0,
+            changes_made: 0,
             deleted: false,
             deletion_asked: false,
             is_busy: true,
@@ -316,6 +321,7 @@ impl Ledger {
         self.note(format_args!("e{endpoint}: asked for {change:?}"));
         let facts = &mut self.endpoints[endpoint];
         facts.is_busy = true;
+        facts.changes_asked += u32::from(!matches!(change, Asked::Deletion));
         match change {
             Asked::Enabled(on) => {
                 facts.enabled = None;
@@ -336,6 +342,7 @@ impl Ledger {
         self.note(format_args!("e{endpoint}: has {change:?}"));
         let passed = self.passed;
         let facts = &mut self.endpoints[endpoint];
+        facts.changes_made += u32::from(!matches!(change, Asked::Deletion));
         match change {
             Asked::Enabled(on) => facts.enabled = Some(on),
             Asked::Paused(on) => facts.paused = Some(on),
@@ -857,6 +864,7 @@ impl Ledger {
             }
         }
         self.compare_accepted(&on_disk);
+        self.compare_told(store);
     }
 
     fn compare_payload(&mut self, message: MessageKey, payload: &Bytes) {

@@ -1,10 +1,11 @@
 //! The store as it should be: maps, and nothing that can fail.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookpost::domain::application::Application;
-use hookpost::domain::delivery::{AttemptMark, Delivery, DeliveryState, Trigger, Verdict};
+use hookpost::domain::delivery::{AttemptMark, Delivery, DeliveryState, Told, Trigger, Verdict};
 use hookpost::domain::endpoint::{Disabled, DisabledReason, EndpointChange, EndpointState};
 use hookpost::domain::fanout::selects;
 use hookpost::domain::ids::{ApplicationKey, AttemptKey, EndpointKey, MessageKey};
@@ -55,6 +56,8 @@ pub(super) struct Model {
     pub(super) deliveries: BTreeMap<(MessageKey, EndpointKey), Delivery>,
     pub(super) attempts: BTreeMap<AttemptKey, Attempt>,
     pub(super) answers: BTreeMap<u8, StoredAnswer>,
+    /// The operational events that all this must have caused, in order.
+    pub(super) told: Vec<&'static str>,
 }
 
 /// `over`, and `under` where `over` says nothing.
@@ -107,10 +110,17 @@ impl Model {
 
     pub(super) fn change_endpoint(&mut self, key: EndpointKey, change: EndpointChange) {
         let endpoint = self.endpoints.get_mut(&key).expect("it was found");
+        let was_taking = endpoint.takes_messages();
         if change.enabled == Some(true) && endpoint.state.disabled.is_some() {
             endpoint.state = EndpointState::default();
         }
         endpoint.settings = merged(change, endpoint.settings.clone());
+        self.told.push("endpoint.updated");
+        match (was_taking, endpoint.takes_messages()) {
+            (true, false) => self.told.push("endpoint.disabled"),
+            (false, true) => self.told.push("endpoint.enabled"),
+            _ => {}
+        }
     }
 
     /// The endpoints that get a message.
@@ -156,18 +166,40 @@ impl Model {
             retry_at,
         };
         *delivery = after_attempt(delivery, &attempted);
+        let failed_often = delivery.attempt_count >= 4 && delivery.waiting().is_some();
+        let given_up = delivery.state == DeliveryState::Exhausted;
+        if attempt.delivered && delivery.told != Told::Nothing {
+            delivery.told = Told::Nothing;
+            self.told.push("message.attempt.recovered");
+        } else if given_up && !delivery.succeeded && delivery.told != Told::Exhausted {
+            delivery.told = Told::Exhausted;
+            self.told.push("message.attempt.exhausted");
+        } else if failed_often && !delivery.succeeded && delivery.told == Told::Nothing {
+            delivery.told = Told::Failing;
+            self.told.push("message.attempt.failing");
+        }
         if let Some(endpoint) = self.endpoints.get_mut(&attempt.endpoint) {
             let state = &mut endpoint.state;
             if attempt.delivered {
-                (state.failing_since, state.failures) = (None, 0);
+                let disabled = state.disabled;
+                *state = EndpointState {
+                    disabled,
+                    ..EndpointState::default()
+                };
             } else {
-                state.failing_since.get_or_insert(took.0);
+                let since = *state.failing_since.get_or_insert(took.0);
                 state.failures += 1;
-                if verdict == Verdict::Gone {
-                    state.disabled.get_or_insert(Disabled {
+                let an_hour = took.0.since(since) >= Duration::from_hours(1);
+                let newly_failing = an_hour && !state.told_failing;
+                state.told_failing |= an_hour;
+                if verdict == Verdict::Gone && state.disabled.is_none() {
+                    state.disabled = Some(Disabled {
                         at: took.0,
                         reason: DisabledReason::Gone,
                     });
+                    self.told.push("endpoint.disabled");
+                } else if newly_failing {
+                    self.told.push("endpoint.failing");
                 }
             }
         }
@@ -176,6 +208,7 @@ impl Model {
 
     pub(super) fn delete_endpoint(&mut self, key: EndpointKey) {
         self.endpoints.remove(&key);
+        self.told.push("endpoint.deleted");
         for ((_, endpoint), delivery) in &mut self.deliveries {
             if *endpoint == key && delivery.waiting().is_some() {
                 delivery.state = if delivery.succeeded {
