@@ -1,5 +1,6 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
+mod api_keys;
 mod attempts;
 mod batches;
 #[cfg(unix)]
@@ -10,11 +11,13 @@ mod crash_loop;
 mod deliveries;
 #[cfg(unix)]
 mod disk_full;
+mod environments;
 mod evil_endpoints;
 mod field_rules;
 mod guard;
 mod hostile;
 mod inboxes;
+mod isolation;
 mod layers;
 mod operational_events;
 mod python_verification;
@@ -26,6 +29,7 @@ mod simulation;
 #[cfg(feature = "mutants")]
 mod simulation_mutants;
 mod slow_clients;
+mod stopped_keys;
 mod store_crashes;
 mod store_files;
 mod store_model;

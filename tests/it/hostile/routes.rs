@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 
 /// A route as the tests see it: the whole path, parameters in braces.
 #[derive(Clone, Debug)]
-pub(super) struct Route {
-    pub(super) method: &'static str,
-    pub(super) path: String,
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
 }
 
 /// Who answers, by other rules each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Face {
+pub(crate) enum Face {
     Api,
     Health,
     Inbox,
 }
 
 impl Route {
-    pub(super) fn face(&self) -> Face {
+    pub(crate) fn face(&self) -> Face {
         if self.path.starts_with("/api/v1") {
             Face::Api
         } else if self.path.starts_with("/in/") {
@@ -31,16 +31,16 @@ impl Route {
         }
     }
 
-    pub(super) fn reads_json(&self) -> bool {
+    pub(crate) fn reads_json(&self) -> bool {
         self.good_body().is_some()
     }
 
     /// Whether GET of what is not there has an empty body.
-    pub(super) fn is_of_one_thing(&self) -> bool {
+    pub(crate) fn is_of_one_thing(&self) -> bool {
         self.method == "GET" && (self.path.ends_with('}') || self.path.ends_with("/secret"))
     }
 
-    pub(super) fn params(&self) -> Vec<String> {
+    pub(crate) fn params(&self) -> Vec<String> {
         let names = self.path.split('/').filter(|part| part.starts_with('{'));
         names.map(str::to_owned).collect()
     }
@@ -48,7 +48,7 @@ impl Route {
     /// The body of a good request; `None` for a route that reads none.
     ///
     /// A new route without an arm here fails every test of this module.
-    pub(super) fn good_body(&self) -> Option<Value> {
+    pub(crate) fn good_body(&self) -> Option<Value> {
         let below = self.path.strip_prefix("/api/v1").unwrap_or(&self.path);
         match (self.method, below) {
             ("GET" | "DELETE", _)
@@ -111,7 +111,7 @@ impl Route {
     }
 
     /// Query parameters that it knows.
-    pub(super) fn queries(&self) -> &'static [&'static str] {
+    pub(crate) fn queries(&self) -> &'static [&'static str] {
         const ATTEMPTS: &[&str] = &[
             "outcome",
             "statusClass",
@@ -144,7 +144,7 @@ impl Route {
 }
 
 /// All that there are. The inbox takes every method; POST stands for it.
-pub(super) fn all() -> Vec<Route> {
+pub(crate) fn all() -> Vec<Route> {
     let native = ROUTES.iter().map(|(method, path, _)| Route {
         method,
         path: format!("/api/v1{path}"),
