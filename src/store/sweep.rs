@@ -171,52 +171,56 @@ fn delete_applications(
 /// One step of an environment's inboxes with what they took in; true when none
 /// are left. Leaves a mark where the next step goes on.
 fn sweep_inboxes(environment: u64, from: u64, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
-    let mut looked = 0;
-    let mut found = None;
-    let mut last = None;
-    for row in tables.inboxes.range::<&[u8; 8]>(&from.to_be_bytes()..)? {
-        let (key, value) = row?;
-        let key = u64::from_be_bytes(*key.value());
-        let inbox = decode::<InboxV1>(value.value())?.into_domain(InboxKey::from_u64(key));
-        last = Some(key);
-        looked += 1;
+    let looked = inboxes_from(from, tables)?;
+    let mut next = from;
+    let mut rows_left = STEP_ROWS;
+    for inbox in &looked {
+        next = inbox.key.as_u64();
         if inbox.environment.as_u64() == environment {
-            found = Some(inbox);
+            rows_left -= sweep_received(next, rows_left, tables)?;
+            if rows_left == 0 {
+                break;
+            }
+            tables.inbox_tokens.remove(inbox.token.as_bytes())?;
+            tables.inboxes.remove(&next.to_be_bytes())?;
         }
-        if found.is_some() || looked == STEP_ROWS {
-            break;
-        }
+        next += 1;
     }
-    let swept = match &found {
-        Some(inbox) => sweep_inbox(inbox, tables)?,
-        None => true,
-    };
-    let (Some(last), true) = (last, found.is_some() || looked == STEP_ROWS) else {
+    if looked.len() < STEP_ROWS && rows_left > 0 {
         return Ok(true);
-    };
-    let inboxes_from = if swept { last + 1 } else { last };
-    mark(environment, Kind::Environment { inboxes_from }, tables)?;
+    }
+    let kind = Kind::Environment { inboxes_from: next };
+    mark(environment, kind, tables)?;
     Ok(false)
 }
 
-/// One step of an inbox; true when nothing of it is left.
-fn sweep_inbox(inbox: &Inbox, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
-    let key = inbox.key.as_u64();
-    let all = pair(key, 0)..=pair(key, u64::MAX);
-    let received = first_keys(
+/// The next inboxes of any environment.
+fn inboxes_from(from: u64, tables: &Tables<'_>) -> Result<Vec<Inbox>, StoreError> {
+    let rows = tables
+        .inboxes
+        .range::<&[u8; 8]>(&from.to_be_bytes()..)?
+        .take(STEP_ROWS);
+    rows.map(|row| {
+        let (key, value) = row?;
+        let key = InboxKey::from_u64(u64::from_be_bytes(*key.value()));
+        Ok(decode::<InboxV1>(value.value())?.into_domain(key))
+    })
+    .collect()
+}
+
+/// Removes at most `max` of what an inbox took in; how many it were.
+fn sweep_received(inbox: u64, max: usize, tables: &mut Tables<'_>) -> Result<usize, StoreError> {
+    let all = pair(inbox, 0)..=pair(inbox, u64::MAX);
+    let mut received = first_keys(
         tables
             .received
             .range::<&[u8; 16]>(&all.start()..=&all.end())?,
     )?;
+    received.truncate(max);
     for &request in &received {
-        tables.received.remove(&pair(key, request))?;
+        tables.received.remove(&pair(inbox, request))?;
     }
-    if received.len() == STEP_ROWS {
-        return Ok(false);
-    }
-    tables.inbox_tokens.remove(inbox.token.as_bytes())?;
-    tables.inboxes.remove(&key.to_be_bytes())?;
-    Ok(true)
+    Ok(received.len())
 }
 
 /// One step of an environment's audit log; true when nothing of it is left.

@@ -203,32 +203,29 @@ impl Batch<'_> {
     }
 
     /// An application and its endpoints, as this transaction sees them. There
-    /// is none in an environment that is deleted.
+    /// is none in an environment that is deleted, though its row is there yet:
+    /// nor may the catalog get it back from here.
     pub(super) fn application(
         &mut self,
         tables: &Tables<'_>,
         key: ApplicationKey,
     ) -> Result<Option<Arc<ApplicationEntry>>, StoreError> {
-        let found = self.application_anywhere(tables, key)?;
-        Ok(found.filter(|entry| self.environment(entry.application.environment).is_some()))
-    }
-
-    fn application_anywhere(
-        &mut self,
-        tables: &Tables<'_>,
-        key: ApplicationKey,
-    ) -> Result<Option<Arc<ApplicationEntry>>, StoreError> {
         if let Some(changed) = self.overlay.application(key) {
-            return Ok(changed);
+            return Ok(changed.filter(|entry| self.is_visible(entry)));
         }
         if let Some(known) = self.inner.catalog.cached(key) {
-            return Ok(Some(known));
+            return Ok(Some(known).filter(|entry| self.is_visible(entry)));
         }
-        let loaded = super::catalog::load(key, tables, &self.inner.cipher)?.map(Arc::new);
+        let loaded = super::catalog::load(key, tables, &self.inner.cipher)?;
+        let loaded = loaded.filter(|entry| self.is_visible(entry)).map(Arc::new);
         if let Some(entry) = &loaded {
             self.overlay.put(Arc::clone(entry));
         }
         Ok(loaded)
+    }
+
+    fn is_visible(&self, entry: &ApplicationEntry) -> bool {
+        self.environment(entry.application.environment).is_some()
     }
 
     /// An environment, as this transaction sees it.
