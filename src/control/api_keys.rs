@@ -184,8 +184,9 @@ fn held(principal: Principal, wanted: Capabilities) -> Result<(), ControlError> 
 }
 
 fn whole_environment(principal: Principal) -> Result<(), ControlError> {
-    match principal.scope.covers_environment() {
-        true => Ok(()),
-        false => Err(Refusal::NoApiKey.into()),
+    if principal.scope.covers_environment() {
+        Ok(())
+    } else {
+        Err(Refusal::NoApiKey.into())
     }
 }

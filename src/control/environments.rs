@@ -66,8 +66,9 @@ impl Control {
 
 /// Who sees one application only sees no environment, not even their own.
 fn visible(principal: Principal) -> Result<(), ControlError> {
-    match principal.scope.covers_environment() {
-        true => Ok(()),
-        false => Err(Refusal::NoEnvironment.into()),
+    if principal.scope.covers_environment() {
+        Ok(())
+    } else {
+        Err(Refusal::NoEnvironment.into())
     }
 }

@@ -12,7 +12,7 @@ use super::{Store, StoreError};
 use crate::domain::api_key::{self, ApiKey, NewApiKey};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ApiKeyKey, EnvironmentKey, Key};
-use crate::domain::principal::{Actor, Capabilities, Principal, Scope};
+use crate::domain::principal::{Actor, Capabilities, Capability, Principal, Scope};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
@@ -199,7 +199,7 @@ fn audit(
     tables: &mut Tables<'_>,
     batch: &mut Batch<'_>,
 ) -> Result<(), StoreError> {
-    let scopes: Vec<&str> = key.capabilities.named().map(|one| one.name()).collect();
+    let scopes: Vec<&str> = key.capabilities.named().map(Capability::name).collect();
     let name = match key.name.as_str() {
         "" => String::new(),
         name => format!(" ({name})"),
@@ -216,6 +216,15 @@ struct Create {
     text: Text,
 }
 
+/// The key that has this text, as the transaction sees it.
+fn known(text: &Text, batch: &Batch<'_>) -> Option<ApiKey> {
+    if let Some(changed) = batch.overlay.api_key(&text.hash) {
+        return changed.map(|key| ApiKey::clone(&key));
+    }
+    let known = batch.inner.catalog.api_key(&text.hash)?;
+    Some(known.with_last_use())
+}
+
 impl Operation for Create {
     /// The key that has this text already.
     type Plan = Option<ApiKey>;
@@ -226,15 +235,8 @@ impl Operation for Create {
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
-        let known = match batch.overlay.api_key(&self.text.hash) {
-            Some(changed) => changed.map(|key| ApiKey::clone(&key)),
-            None => {
-                let known = batch.inner.catalog.api_key(&self.text.hash);
-                known.map(|known| known.with_last_use())
-            }
-        };
-        if known.is_some() {
-            return Ok(Ok(known));
+        if let Some(known) = known(&self.text, batch) {
+            return Ok(Ok(Some(known)));
         }
         let environment = self.new.environment;
         if batch.environment(environment).is_none() {

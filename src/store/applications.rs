@@ -220,9 +220,10 @@ fn changeable(
     let found = covered(scope, key, tables, batch)?;
     let environment = batch.environment(scope.environment);
     Ok(found.and_then(|entry| {
-        match environment.is_some_and(|environment| environment.operational == key) {
-            true => Err(Refusal::BuiltIn),
-            false => Ok(entry),
+        if environment.is_some_and(|environment| environment.operational == key) {
+            Err(Refusal::BuiltIn)
+        } else {
+            Ok(entry)
         }
     }))
 }

@@ -158,9 +158,9 @@ impl State {
         }
     }
 
-    fn put_api_key(&mut self, key: Arc<ApiKey>) {
+    fn put_api_key(&mut self, key: &Arc<ApiKey>) {
         let before = self.api_keys.get(&key.hash);
-        let known = KnownApiKey::new(Arc::clone(&key), before.map(AsRef::as_ref));
+        let known = KnownApiKey::new(Arc::clone(key), before.map(AsRef::as_ref));
         self.api_keys.insert(key.hash, Arc::new(known));
     }
 
@@ -269,7 +269,7 @@ impl Catalog {
         }
         for (hash, changed) in overlay.api_keys {
             match changed {
-                Some(key) => state.put_api_key(key),
+                Some(key) => state.put_api_key(&key),
                 None => drop(state.api_keys.remove(&hash)),
             }
         }

@@ -105,13 +105,11 @@ impl Store {
     #[must_use]
     pub fn find_environment(&self, id_or_name: &str) -> Option<Arc<Environment>> {
         let catalog = self.catalog();
-        match self.ids().parse(id_or_name) {
-            Some(key) => catalog.environment(key),
-            None => {
-                let mut all = catalog.environments().into_iter();
-                all.find(|environment| environment.name == id_or_name)
-            }
+        if let Some(key) = self.ids().parse(id_or_name) {
+            return catalog.environment(key);
         }
+        let mut all = catalog.environments().into_iter();
+        all.find(|environment| environment.name == id_or_name)
     }
 }
 
@@ -122,9 +120,10 @@ fn free_name(
     all: &[Arc<Environment>],
 ) -> Result<(), Refusal> {
     let mut others = all.iter().filter(|other| Some(other.key) != own);
-    match others.any(|other| other.name == name) {
-        true => Err(Refusal::NameTaken),
-        false => Ok(()),
+    if others.any(|other| other.name == name) {
+        Err(Refusal::NameTaken)
+    } else {
+        Ok(())
     }
 }
 
@@ -139,9 +138,10 @@ fn audit(
 ) -> Result<(), StoreError> {
     let gone =
         action == AuditAction::EnvironmentDeleted && principal.scope.environment == environment.key;
-    let place = match gone {
-        true => batch.inner.default_environment,
-        false => principal.scope.environment,
+    let place = if gone {
+        batch.inner.default_environment
+    } else {
+        principal.scope.environment
     };
     let subject = batch.inner.ids.text(environment.key);
     let what = (action, subject, environment.name.clone());

@@ -205,11 +205,23 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
         }
         ("PUT", "/applications/{app}") if one_environment => vec![json!({"uid": other.app[1]})],
         // Nothing in them is anybody's id.
-        ("POST", "/applications" | "/inboxes" | "/environments")
-        | ("PUT", "/applications/{app}" | "/inboxes/{token}" | "/keys/{key}")
-        | ("PUT", "/environments/{env}" | "/applications/{app}/endpoints/{ep}")
-        | ("POST", "/applications/{app}/endpoints" | "/applications/{app}/messages")
-        | ("POST", "/applications/{app}/messages/batch") => Vec::new(),
+        (
+            "POST",
+            "/applications"
+            | "/inboxes"
+            | "/environments"
+            | "/applications/{app}/endpoints"
+            | "/applications/{app}/messages"
+            | "/applications/{app}/messages/batch",
+        )
+        | (
+            "PUT",
+            "/applications/{app}"
+            | "/applications/{app}/endpoints/{ep}"
+            | "/inboxes/{token}"
+            | "/keys/{key}"
+            | "/environments/{env}",
+        ) => Vec::new(),
         _ if !route.reads_json() => Vec::new(),
         other => panic!("{other:?} has no case among the bodies that name another's things"),
     }

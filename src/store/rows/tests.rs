@@ -92,22 +92,7 @@ fn delivery(state: DeliveryState) -> DeliveryV1 {
 }
 
 #[test]
-fn what_surrounds_messages_has_its_bytes() {
-    let environment = EnvironmentV1 {
-        name: "default".into(),
-        operational: ApplicationKey::from_u64(2),
-        created: T,
-        updated: Timestamp(3),
-    };
-    check(&environment, "010764656661756c7402fbe8b584a03403");
-    let entry = AuditV1 {
-        application: Some(ApplicationKey::from_u64(2)),
-        actor: "o".into(),
-        action: "secret.read".into(),
-        subject: "ep_1".into(),
-        detail: String::new(),
-    };
-    check(&entry, "010102016f0b7365637265742e726561640465705f3100");
+fn api_keys_have_their_bytes() {
     let key = ApiKeyV1 {
         environment: EnvironmentKey::from_u64(1),
         application: None,
@@ -136,6 +121,25 @@ fn what_surrounds_messages_has_its_bytes() {
          ababababababababababababababababababababababab30fbe8b584a034 \
          01fbe8b584a0340103",
     );
+}
+
+#[test]
+fn what_surrounds_messages_has_its_bytes() {
+    let environment = EnvironmentV1 {
+        name: "default".into(),
+        operational: ApplicationKey::from_u64(2),
+        created: T,
+        updated: Timestamp(3),
+    };
+    check(&environment, "010764656661756c7402fbe8b584a03403");
+    let entry = AuditV1 {
+        application: Some(ApplicationKey::from_u64(2)),
+        actor: "o".into(),
+        action: "secret.read".into(),
+        subject: "ep_1".into(),
+        detail: String::new(),
+    };
+    check(&entry, "010102016f0b7365637265742e726561640465705f3100");
     for (uid, want) in [
         (None, "01010441636d650002fbe8b584a034"),
         (
