@@ -489,18 +489,23 @@ fn nothing_is_made_in_an_environment_that_is_deleted() {
                 url: Some("https://example.com/".to_owned()),
                 ..EndpointChange::default()
             };
-            let made = tokio::join!(
-                store.create_application(short, "late".to_owned(), None, None),
-                store.create_inbox(short, String::new(), "late".to_owned(), 200, None),
-                store.create_api_key(short, String::new(), &late),
-                store.create_endpoint(scope, application, settings, None),
-            );
-            let kept = tokio::join!(
-                store.accept(scope, new, None),
-                store.receive(inbox, received),
-                store.rotate_api_key(inside, key, &late, None),
-                store.delete_application(inside, application),
-            );
+            let made = async {
+                tokio::join!(
+                    store.create_application(short, "late".to_owned(), None, None),
+                    store.create_inbox(short, String::new(), "late".to_owned(), 200, None),
+                    store.create_api_key(short, String::new(), &late),
+                    store.create_endpoint(scope, application, settings, None),
+                )
+            };
+            let kept = async {
+                tokio::join!(
+                    store.accept(scope, new, None),
+                    store.receive(inbox, received),
+                    store.rotate_api_key(inside, key, &late, None),
+                    store.delete_application(inside, application),
+                )
+            };
+            let (made, kept) = tokio::join!(made, kept);
             let made = [
                 made.0.is_err(),
                 made.1.is_err(),
