@@ -3,7 +3,9 @@
 
 pub mod applications;
 pub mod endpoints;
+pub mod event_types;
 pub mod inboxes;
+mod schemas;
 pub mod signatures;
 
 use std::sync::Arc;

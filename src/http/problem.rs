@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::control::{ControlError, FieldError};
 use crate::domain::endpoint::SECRETS_MAX;
+use crate::domain::event_type::{TYPES_BYTES_MAX, TYPES_MAX};
 use crate::store::{Refusal, StoreError, WriteError};
 
 /// Seconds after which a store that is busy or reopening may be asked again.
@@ -128,6 +129,23 @@ impl From<Refusal> for Problem {
             Refusal::NoMessage => Self::not_found("message"),
             Refusal::NoApiKey => Self::not_found("API key"),
             Refusal::NoInbox => Self::not_found("inbox"),
+            Refusal::NoEventType => Self::not_found("event type"),
+            Refusal::EventTypeTaken => Self {
+                errors: vec![FieldError::new("name", "is the name of another one")],
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "event_type_taken",
+                    "There is an event type of this name. Change that one with PUT, or choose another name.",
+                )
+            },
+            Refusal::EventTypesFull => Self::new(
+                StatusCode::CONFLICT,
+                "event_types_full",
+                format!(
+                    "An environment has at most {TYPES_MAX} event types, with {} MB of texts in all. Delete some that are not needed; nothing was changed.",
+                    TYPES_BYTES_MAX >> 20
+                ),
+            ),
             Refusal::BuiltIn => Self::new(
                 StatusCode::CONFLICT,
                 "built_in",

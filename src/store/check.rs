@@ -5,6 +5,8 @@
 //! look-ups instead of from memory, so that a store of any size can be checked;
 //! the snapshot it holds meanwhile makes the file of a busy store grow.
 
+use std::collections::BTreeMap;
+
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
 
 use super::catalog::endpoint_uid;
@@ -13,15 +15,17 @@ use super::codec::decode;
 use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
     AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
-    EndpointStateV1, EndpointV1, EnvironmentV1, InboxV1, MessageV1, ReceivedV1, TotalsV1,
+    EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1, InboxV1, MessageV1,
+    ReceivedV1, TotalsV1,
 };
 use super::statistics::{self, RolledUp};
 use super::tables::{
-    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS,
-    ATTEMPTS, AUDIT, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS,
-    ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
-    INBOXES, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, TOMBSTONES, counter, counter_parts,
-    message_uid, number_text, pair, part, triple,
+    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_EVENT_TYPES, APPLICATION_MESSAGES,
+    APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS,
+    ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS,
+    EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES,
+    MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, TOMBSTONES, counter, counter_parts,
+    message_uid, number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError};
@@ -31,6 +35,7 @@ use crate::domain::attempt::Attempt;
 use crate::domain::delivery::{ATTEMPTS_LISTED_MAX, Delivery};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::environment::Environment;
+use crate::domain::event_type::EventType;
 use crate::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey,
 };
@@ -56,6 +61,7 @@ pub struct CheckReport {
     pub answers: u64,
     pub inboxes: u64,
     pub received: u64,
+    pub event_types: u64,
     /// What does not agree, in words; no more than a hundred.
     pub problems: Vec<String>,
     /// All problems, those that are not listed included.
@@ -94,6 +100,7 @@ impl Store {
             check.attempts()?;
             check.answers()?;
             check.inboxes()?;
+            check.event_types()?;
             check.rest()?;
             check.counters()?;
             check.totals()?;
@@ -131,6 +138,9 @@ struct Opened {
     inboxes: Rows8,
     inbox_tokens: Uids,
     received: Rows16,
+    event_types: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    application_event_types: Uids,
+    event_type_totals: Rows8,
     counters: ReadOnlyTable<&'static [u8; 13], &'static [u8]>,
     tombstones: Rows8,
 }
@@ -162,6 +172,9 @@ impl Opened {
             inboxes: txn.open_table(INBOXES)?,
             inbox_tokens: txn.open_table(INBOX_TOKENS)?,
             received: txn.open_table(RECEIVED)?,
+            event_types: txn.open_table(EVENT_TYPES)?,
+            application_event_types: txn.open_table(APPLICATION_EVENT_TYPES)?,
+            event_type_totals: txn.open_table(EVENT_TYPE_TOTALS)?,
             counters: txn.open_table(COUNTERS)?,
             tombstones: txn.open_table(TOMBSTONES)?,
         })
@@ -737,6 +750,74 @@ impl Check<'_> {
                 "a request was received by an inbox that is not there".to_owned()
             });
         }
+        Ok(())
+    }
+
+    fn event_type(&self, key: &[u8]) -> Result<Option<EventType>, StoreError> {
+        let row = self.tables.event_types.get(key)?;
+        let row = row.and_then(|row| decode::<EventTypeV1>(row.value()).ok());
+        let environment = EnvironmentKey::from_u64(part(key, 0));
+        Ok(row.map(|row| row.into_domain(environment, text_of(key))))
+    }
+
+    fn event_types(&mut self) -> Result<(), StoreError> {
+        let mut counted: BTreeMap<u64, EventTypeTotalsV1> = BTreeMap::new();
+        for row in self.tables.event_types.iter()? {
+            let (key, value) = row?;
+            let (key, name) = (key.value(), text_of(key.value()));
+            self.report.event_types += 1;
+            let row = decode::<EventTypeV1>(value.value());
+            let Some(row) = self.readable(row, &format!("event type {name}")) else {
+                continue;
+            };
+            let environment = part(key, 0);
+            let found = row.into_domain(EnvironmentKey::from_u64(environment), name.clone());
+            let totals = counted.entry(environment).or_default();
+            totals.types += 1;
+            totals.bytes += found.text_bytes();
+            for application in found.audience.named() {
+                let application = application.as_u64();
+                let listed = number_text(application, &name);
+                let listed = self.tables.application_event_types.get(listed.as_slice())?;
+                let listed = listed.is_some_and(|row| number(*row.value()) == environment);
+                let known = self.is_known(application)?;
+                self.expect(listed && known, |_| {
+                    format!("event type {name} is for an application that does not list it")
+                });
+            }
+        }
+        for row in self.tables.application_event_types.iter()? {
+            let (key, environment) = row?;
+            let (application, name) = (part(key.value(), 0), text_of(key.value()));
+            let key = number_text(number(*environment.value()), &name);
+            let agrees = self.event_type(&key)?.is_some_and(|found| {
+                let mut named = found.audience.named().iter();
+                named.any(|named| named.as_u64() == application)
+            });
+            self.expect(agrees, |_| {
+                format!("an application lists event type {name}, which is not for it")
+            });
+        }
+        self.event_type_totals(counted)
+    }
+
+    fn event_type_totals(
+        &mut self,
+        mut counted: BTreeMap<u64, EventTypeTotalsV1>,
+    ) -> Result<(), StoreError> {
+        for row in self.tables.event_type_totals.iter()? {
+            let (key, value) = row?;
+            let counted = counted.remove(&number(*key.value())).unwrap_or_default();
+            let row = decode::<EventTypeTotalsV1>(value.value());
+            if let Some(stored) = self.readable(row, "the totals of event types") {
+                self.expect(stored == counted, |_| {
+                    format!("the totals of event types say {stored:?}, counting gives {counted:?}")
+                });
+            }
+        }
+        self.expect(counted.is_empty(), |_| {
+            "an environment has event types and no totals of them".to_owned()
+        });
         Ok(())
     }
 

@@ -23,6 +23,7 @@ use crate::domain::endpoint::{
     CustomHeader, Disabled, DisabledReason, Endpoint, EndpointSecret, EndpointState, SuccessRule,
 };
 use crate::domain::environment::Environment;
+use crate::domain::event_type::{Audience, Content, EventType};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
     ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey,
@@ -643,6 +644,64 @@ impl ReceivedV1 {
         }
     }
 }
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct EventTypeV1 {
+    description: String,
+    schema: Option<String>,
+    examples: Vec<String>,
+    /// `None`: it is for everyone.
+    pub(super) applications: Option<Vec<ApplicationKey>>,
+    archived: bool,
+    created: Timestamp,
+    updated: Timestamp,
+}
+row!(EventTypeV1, 1);
+
+impl From<&EventType> for EventTypeV1 {
+    fn from(event_type: &EventType) -> Self {
+        Self {
+            description: event_type.description.clone(),
+            schema: event_type.content.schema.clone(),
+            examples: event_type.content.examples.clone(),
+            applications: match &event_type.audience {
+                Audience::Everyone => None,
+                Audience::Only(applications) => Some(applications.clone()),
+            },
+            archived: event_type.archived,
+            created: event_type.created,
+            updated: event_type.updated,
+        }
+    }
+}
+
+impl EventTypeV1 {
+    pub(super) fn into_domain(self, environment: EnvironmentKey, name: String) -> EventType {
+        EventType {
+            environment,
+            name,
+            description: self.description,
+            content: Content {
+                schema: self.schema,
+                examples: self.examples,
+            },
+            audience: self.applications.map_or(Audience::Everyone, Audience::Only),
+            archived: self.archived,
+            created: self.created,
+            updated: self.updated,
+        }
+    }
+}
+
+/// What an environment's event types come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EventTypeTotalsV1 {
+    pub types: u64,
+    /// Of their texts.
+    pub bytes: u64,
+}
+row!(EventTypeTotalsV1, 1);
 
 /// What was counted for one subject in one slot of time.
 #[derive(Serialize, Deserialize)]

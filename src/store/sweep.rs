@@ -9,12 +9,12 @@ use super::codec::{decode, encode};
 use super::rows::{DeliveryV1, MessageV1};
 use super::tables::{self, Tables, message_uid, pair, part, second, triple};
 use super::writer::{Batch, Operation, Refusal, WriteError, read_due, remove_due};
-use super::{Store, StoreError};
+use super::{Store, StoreError, event_types};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::ids::{EndpointKey, Key, MessageKey};
 
 /// Rows of a kind that one step removes at most.
-const STEP_ROWS: usize = 500;
+pub(super) const STEP_ROWS: usize = 500;
 
 /// What a tombstone stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn sweep_application(
             .application_endpoints
             .remove(&pair(application, endpoint))?;
     }
-    if more_endpoints {
+    if more_endpoints || !event_types::forget_application(application, tables)? {
         return Ok(false);
     }
     let uids = application.to_be_bytes().to_vec()..(application + 1).to_be_bytes().to_vec();

@@ -64,6 +64,14 @@ pub enum Refusal {
     NoApiKey,
     #[error("there is no such inbox")]
     NoInbox,
+    #[error("there is no such event type")]
+    NoEventType,
+    /// The environment has one of this name.
+    #[error("the event type is there already")]
+    EventTypeTaken,
+    /// The environment has as many as it may.
+    #[error("there are too many event types")]
+    EventTypesFull,
     /// It belongs to Hookpost.
     #[error("the application is built in")]
     BuiltIn,

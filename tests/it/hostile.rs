@@ -15,7 +15,7 @@ use hookpost::domain::time::Timestamp;
 use serde_json::{Value, json};
 
 use self::client::{Ask, Sent, Told};
-use self::routes::{Face, READ_ONLY, Route};
+use self::routes::{EVENT_TYPE, EVENT_TYPE_SENT, Face, READ_ONLY, Route};
 use crate::support::app::{KEY, Options, TestApp};
 use crate::support::sink::Sink;
 
@@ -99,7 +99,20 @@ impl World {
     async fn furnish(&mut self) {
         self.endpoints = self.place_for_endpoints().await;
         self.messages = self.place_for_messages().await;
+        self.event_types().await;
         self.before = self.app.store.dump();
+    }
+
+    /// One to be asked for, and one with examples.
+    async fn event_types(&self) {
+        let types = [
+            json!({"name": EVENT_TYPE}),
+            json!({"name": EVENT_TYPE_SENT, "examples": [{}, {}]}),
+        ];
+        for event_type in types {
+            let made = self.app.post("/api/v1/event-types", event_type).await;
+            assert!([201, 409].contains(&made.status), "{}", made.text());
+        }
     }
 
     async fn place_for_endpoints(&self) -> Place {
@@ -135,7 +148,7 @@ impl World {
 
     /// What stands for a parameter in a good request.
     fn good(&self, route: &Route, param: &str) -> &str {
-        let place = if route.path.contains("/messages") {
+        let place = if route.is_of_messages() {
             &self.messages
         } else {
             &self.endpoints
@@ -146,6 +159,7 @@ impl World {
             "{msg}" => &place.msg,
             "{atmpt}" => &place.atmpt,
             "{token}" => &self.token,
+            "{name}" => EVENT_TYPE,
             other => panic!("nothing stands for {other} among the hostile requests"),
         }
     }
@@ -306,6 +320,10 @@ async fn every_field_of_an_answer_has_a_case() {
         let Some(answer) = answer.as_object() else {
             continue;
         };
+        // So does an example, with the message that it was sent as.
+        if route.path.ends_with("/examples") {
+            continue;
+        }
         for name in answer.keys() {
             let known = fields.iter().any(|field| field.name == name);
             let read_only = READ_ONLY.contains(&name.as_str());
@@ -485,7 +503,7 @@ async fn ids_that_name_nothing_are_not_found_whatever_they_are() {
         for param in route.params() {
             let good = world.good(&route, &param).to_owned();
             let (here, there) = (world.messages.clone(), world.endpoints.clone());
-            let (own, foreign) = if route.path.contains("/messages") {
+            let (own, foreign) = if route.is_of_messages() {
                 (here, there)
             } else {
                 (there, here)
@@ -907,6 +925,10 @@ async fn queries_that_make_no_sense_are_named() {
         ("attempt", "before=0", false),
         ("attempt", "before=18446744073709551616", true),
         ("after", "after=18446744073709551615", false),
+        ("archived", "archived=x", true),
+        ("archived", "archived=1", true),
+        ("archived", "archived=True", true),
+        ("archived", "archived=true&archived=false", false),
         ("after", "after=x", true),
         ("after", "after=-1", true),
         ("after", "after=1e3", true),

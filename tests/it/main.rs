@@ -10,6 +10,7 @@ mod crash_loop;
 mod deliveries;
 #[cfg(unix)]
 mod disk_full;
+mod event_types;
 mod evil_endpoints;
 mod field_rules;
 mod guard;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hookpost::control::endpoints::{EndpointInput, RotationInput};
+use hookpost::control::event_types::{EventTypeInput, ImportOptions};
 use hookpost::control::{Control, ControlError};
 use hookpost::domain::address::DestinationPolicy;
 use hookpost::domain::application::ApplicationChange;
 use hookpost::domain::endpoint::MASKED;
+use hookpost::domain::event_type::{Audience, Content, EventTypeChange, NewEventType};
 use hookpost::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, Key as _, MessageKey};
 use hookpost::domain::message::{JSON, NewMessage, Origin, Target};
 use hookpost::domain::principal::{Principal, Scope};
@@ -65,7 +67,8 @@ impl From<WriteError> for Came {
                 Refusal::NoApplication
                 | Refusal::NoEndpoint
                 | Refusal::NoMessage
-                | Refusal::NoInbox,
+                | Refusal::NoInbox
+                | Refusal::NoEventType,
             ) => Self::NotFound,
             other => Self::Otherwise(format!("{other:?}")),
         }
@@ -295,4 +298,157 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     }
     assert_eq!(control.list_inboxes(wide).expect("it reads").len(), 1);
     assert!(control.inbox(wide, token).expect("it reads").is_some());
+}
+
+/// Every verb upon the event type `name`, by someone who sees `scope`.
+async fn event_type_verbs(app: &TestApp, scope: Scope, name: &str) -> Vec<(&'static str, Came)> {
+    let (control, store) = (control(app), &app.store);
+    let caller = Principal::operator(scope);
+    let input = EventTypeInput {
+        description: Some("changed".to_owned()),
+        ..EventTypeInput::default()
+    };
+    let change = EventTypeChange {
+        archived: Some(true),
+        ..EventTypeChange::default()
+    };
+    let owned = name.to_owned();
+    vec![
+        (
+            "show",
+            found(store.find_event_type(scope, name).expect("it reads")),
+        ),
+        (
+            "update",
+            came(control.update_event_type(caller, name, input).await),
+        ),
+        (
+            "update in the store",
+            came(store.update_event_type(scope, owned.clone(), change).await),
+        ),
+        (
+            "delete",
+            came(control.delete_event_type(caller, name).await),
+        ),
+        (
+            "delete in the store",
+            came(store.delete_event_type(scope, owned).await),
+        ),
+    ]
+}
+
+/// Every verb that makes event types, by someone who sees `scope`.
+async fn event_type_makers(app: &TestApp, scope: Scope) -> Vec<(&'static str, Came)> {
+    let (control, store) = (control(app), &app.store);
+    let caller = Principal::operator(scope);
+    let document = || r#"{"openapi":"3.1.0","webhooks":{"b":{"post":{}}}}"#.to_owned();
+    let dry = ImportOptions {
+        dry_run: true,
+        ..ImportOptions::default()
+    };
+    let new = NewEventType {
+        name: "a".to_owned(),
+        description: String::new(),
+        content: Content::default(),
+        audience: Audience::Everyone,
+    };
+    let (name, input, all) = (
+        "c".to_owned(),
+        EventTypeInput::default(),
+        ImportOptions::default(),
+    );
+    let mut told = vec![
+        (
+            "create",
+            came(control.create_event_type(caller, name, input, None).await),
+        ),
+        (
+            "create in the store",
+            came(store.create_event_type(scope, new, None).await),
+        ),
+        (
+            "preview in the store",
+            came(store.preview_import(scope, &[], true)),
+        ),
+        (
+            "import in the store",
+            came(
+                store
+                    .import_event_types(scope, Vec::new(), true, None)
+                    .await,
+            ),
+        ),
+    ];
+    for (verb, options) in [("preview", dry), ("import", all)] {
+        let done = control.import_event_types(caller, document(), options, None);
+        told.push((verb, came(done.await)));
+    }
+    told
+}
+
+/// Event types for everyone, for `own` and another, and for the other alone.
+async fn event_types(app: &TestApp, own: &str) {
+    let other = app.application().await;
+    for (name, applications) in [
+        ("for.all", json!([])),
+        ("for.own", json!([own, other])),
+        ("for.other", json!([other])),
+    ] {
+        let fields = json!({"name": name, "applications": applications});
+        app.post("/api/v1/event-types", fields).await.ok(201);
+    }
+}
+
+#[tokio::test]
+async fn event_types_are_seen_by_those_they_are_for_and_changed_by_the_environment() {
+    let app = TestApp::start().await;
+    let own = tenant(&app).await;
+    event_types(&app, &own.id).await;
+    let before = app.store.dump();
+    let wide = Scope::of_environment(app.store.default_environment());
+    let narrow = Scope {
+        application: Some(own.application),
+        ..wide
+    };
+    let elsewhere = EnvironmentKey::from_u64(wide.environment.as_u64() + 1);
+    let elsewhere = Scope::of_environment(elsewhere);
+    for (scope, name, sees) in [
+        (narrow, "for.all", true),
+        (narrow, "for.own", true),
+        (narrow, "for.other", false),
+        (elsewhere, "for.all", false),
+    ] {
+        for (verb, came) in event_type_verbs(&app, scope, name).await {
+            let want = if sees && verb == "show" {
+                Came::Done
+            } else {
+                Came::NotFound
+            };
+            assert_eq!(came, want, "{verb} {name} by {scope:?}");
+        }
+    }
+    for (verb, came) in event_type_makers(&app, narrow).await {
+        assert_eq!(came, Came::NotFound, "{verb}");
+    }
+    let listed = app.store.list_event_types(narrow, false, 0, usize::MAX);
+    let listed = listed.expect("it reads").into_iter();
+    let seen: Vec<_> = listed.map(|seen| (seen.name, seen.audience)).collect();
+    let alone = Audience::only(vec![own.application]);
+    let want = [("for.all", Audience::Everyone), ("for.own", alone)];
+    assert_eq!(
+        seen,
+        want.map(|(name, audience)| (name.to_owned(), audience))
+    );
+    assert!(
+        app.store.dump() == before,
+        "what was not found changed the store"
+    );
+    // The control: who sees the environment does all of it.
+    for (verb, came) in event_type_makers(&app, wide).await {
+        assert_eq!(came, Came::Done, "{verb}");
+    }
+    for (verb, came) in event_type_verbs(&app, wide, "for.other").await {
+        let gone = verb == "delete in the store";
+        assert_eq!(came == Came::Done, !gone, "{verb}: {came:?}");
+    }
 }

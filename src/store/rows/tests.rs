@@ -94,6 +94,43 @@ fn delivery(state: DeliveryState) -> DeliveryV1 {
 }
 
 #[test]
+fn event_types_have_their_bytes() {
+    for (applications, want) in [
+        (
+            None,
+            "0104506169640102 7b7d 02 0131 046e756c6c 00 01 fbe8b584a034 03",
+        ),
+        (
+            Some(vec![
+                ApplicationKey::from_u64(2),
+                ApplicationKey::from_u64(300),
+            ]),
+            "0104506169640102 7b7d 02 0131 046e756c6c 01 02 02 ac02 01 fbe8b584a034 03",
+        ),
+        (
+            Some(vec![]),
+            "0104506169640102 7b7d 02 0131 046e756c6c 01 00 01 fbe8b584a034 03",
+        ),
+    ] {
+        let event_type = EventTypeV1 {
+            description: "Paid".into(),
+            schema: Some("{}".into()),
+            examples: vec!["1".into(), "null".into()],
+            applications,
+            archived: true,
+            created: T,
+            updated: Timestamp(3),
+        };
+        check(&event_type, want);
+    }
+    let totals = EventTypeTotalsV1 {
+        types: 2,
+        bytes: 300,
+    };
+    check(&totals, "0102ac02");
+}
+
+#[test]
 fn what_surrounds_messages_has_its_bytes() {
     let environment = EnvironmentV1 {
         name: "default".into(),
@@ -515,6 +552,8 @@ fn decode_as_any(bytes: &[u8]) {
     let _ = decode::<AnswerV1>(bytes);
     let _ = decode::<InboxV1>(bytes);
     let _ = decode::<ReceivedV1>(bytes);
+    let _ = decode::<EventTypeV1>(bytes);
+    let _ = decode::<EventTypeTotalsV1>(bytes);
     let _ = decode::<CounterV1>(bytes);
     let _ = decode::<TotalsV1>(bytes);
 }

@@ -1,7 +1,19 @@
 //! Every route, with a good request for each, and the fields that it knows.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use hookpost::api::native::ROUTES;
 use serde_json::{Value, json};
+
+/// The name of an event type that is there, and of one with two examples.
+pub(super) const EVENT_TYPE: &str = "a.b";
+pub(super) const EVENT_TYPE_SENT: &str = "a.sent";
+
+/// A name that no event type has yet.
+fn new_name() -> String {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    format!("made.{}", MADE.fetch_add(1, Ordering::Relaxed))
+}
 
 /// A route as the tests see it: the whole path, parameters in braces.
 #[derive(Clone, Debug)]
@@ -27,6 +39,11 @@ impl Route {
         } else {
             Face::Health
         }
+    }
+
+    /// Whether its ids are those of a message and what it was sent to.
+    pub(super) fn is_of_messages(&self) -> bool {
+        self.path.contains("/messages") || self.path.ends_with("/examples")
     }
 
     pub(super) fn reads_json(&self) -> bool {
@@ -80,6 +97,14 @@ impl Route {
             ("POST", "/applications/{app}/messages/batch") => {
                 Some(json!({"messages": [{"eventType": "a.b", "payload": {}}]}))
             }
+            ("POST", "/applications/{app}/endpoints/{ep}/examples") => {
+                Some(json!({"eventType": EVENT_TYPE_SENT}))
+            }
+            ("POST", "/event-types") => Some(json!({"name": new_name()})),
+            ("PUT", "/event-types/{name}") => Some(json!({"description": new_name()})),
+            ("POST", "/event-types/imports") => Some(json!({
+                "document": {"openapi": "3.1.0", "webhooks": {(new_name()): {"post": {}}}},
+            })),
             ("POST", "/inboxes") => Some(json!({})),
             other => panic!("{other:?} has no case among the hostile requests"),
         }
@@ -93,6 +118,9 @@ impl Route {
             "/applications" | "/applications/{app}" => application_fields(create),
             "/applications/{app}/messages" => message_fields(),
             "/applications/{app}/messages/batch" => batch_fields(),
+            "/applications/{app}/endpoints/{ep}/examples" => example_fields(),
+            "/event-types" | "/event-types/{name}" => event_type_fields(create),
+            "/event-types/imports" => import_fields(),
             "/inboxes" | "/inboxes/{token}" => inbox_fields(),
             "/applications/{app}/endpoints/{ep}/secret/rotations" => vec![
                 field("gracePeriodSeconds", Kind::Number(0, 2_592_000)),
@@ -128,6 +156,7 @@ impl Route {
         match below {
             _ if self.method != "GET" => &[],
             "/applications" | "/applications/{app}/endpoints" => &["page", "pageSize"],
+            "/event-types" => &["page", "pageSize", "archived"],
             "/applications/{app}/messages" => &["message", "pageSize"],
             "/audit" => &["audit", "pageSize"],
             "/inboxes/{token}/received" => &["received", "pageSize"],
@@ -174,6 +203,14 @@ pub(super) enum Kind {
     Text(usize, usize),
     /// So many bytes of anything.
     Free(usize),
+    /// So many characters at most, of several lines.
+    Lines(usize),
+    /// A JSON Schema.
+    Schema,
+    /// A list of anything but null.
+    Examples,
+    /// `true` alone.
+    Yes,
     /// Visible ASCII without spaces at its ends.
     HeaderValue,
     /// So many bytes of visible ASCII that do not begin with a space.
@@ -197,6 +234,13 @@ impl Kind {
                 (min..=max).contains(&chars) && !text.chars().any(char::is_control)
             }
             (Self::Free(max), Value::String(text)) => text.len() <= max,
+            (Self::Lines(max), Value::String(text)) => {
+                let odd = text.chars().any(|c| c.is_control() && c != '\n');
+                text.chars().count() <= max && !odd
+            }
+            (Self::Schema, value) => value.is_object() || value.is_boolean(),
+            (Self::Examples, Value::Array(items)) => !items.contains(&Value::Null),
+            (Self::Yes, value) => *value == Value::Bool(true),
             (Self::HeaderValue, Value::String(text)) => {
                 let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
                 visible && text.trim() == text && text.len() <= 4096
@@ -287,6 +331,46 @@ fn batch_fields() -> Vec<Field> {
     ]
 }
 
+fn event_type_fields(create: bool) -> Vec<Field> {
+    let name = field("name", Kind::Never);
+    let mut fields = vec![
+        if create { name.required() } else { name },
+        field("description", Kind::Lines(2000)),
+        field("schema", Kind::Schema),
+        field("examples", Kind::Examples),
+        field("examples", Kind::Anything)
+            .inside(|value| json!([value]))
+            .required(),
+        field("applications", Kind::List),
+        // Texts that can be uids are those of applications made before.
+        field("applications", Kind::Text(1, 256))
+            .inside(|value| json!([value]))
+            .required(),
+        field("forEveryone", Kind::Yes),
+    ];
+    if !create {
+        fields.push(field("archived", Kind::Flag));
+    }
+    fields
+}
+
+fn import_fields() -> Vec<Field> {
+    let inside = |around| field("document", Kind::Never).inside(around).required();
+    vec![
+        field("document", Kind::Never).required(),
+        inside(|value| json!({"openapi": value, "webhooks": {}})),
+        inside(|value| json!({"openapi": "3.1.0", "webhooks": {"a": value}})),
+        field("replaceAll", Kind::Flag),
+    ]
+}
+
+fn example_fields() -> Vec<Field> {
+    vec![
+        field("eventType", Kind::Never).required(),
+        field("example", Kind::Number(0, 1)),
+    ]
+}
+
 fn inbox_fields() -> Vec<Field> {
     vec![
         field("name", Kind::Text(0, 256)),
@@ -355,5 +439,16 @@ fn endpoint_fields(create: bool) -> Vec<Field> {
 
 /// Names in an answer that nobody sets.
 pub(super) const READ_ONLY: &[&str] = &[
-    "id", "created", "updated", "disabled", "key", "text", "previous", "token", "url",
+    "id",
+    "key",
+    "text",
+    "previous",
+    "created",
+    "updated",
+    "unchanged",
+    "archived",
+    "errors",
+    "disabled",
+    "token",
+    "url",
 ];
