@@ -269,7 +269,11 @@ impl Both {
             }
             Op::RotateSecret { at, text, grace_s } => {
                 let key = pick(&self.model.endpoints, at)?;
-                self.rotate_secret(key, text.map(self::text), Duration::from_secs(grace_s));
+                self.rotate_secret(
+                    key,
+                    text.map(self::text).as_ref(),
+                    Duration::from_secs(grace_s),
+                );
             }
             Op::DeleteEndpoint { at } => {
                 let key = pick(&self.model.endpoints, at)?;
@@ -414,12 +418,10 @@ impl Both {
         self.model.change_endpoint(key, settings, now);
     }
 
-    fn rotate_secret(&mut self, key: EndpointKey, text: Option<String>, grace: Duration) {
+    fn rotate_secret(&mut self, key: EndpointKey, text: Option<&String>, grace: Duration) {
         let application = self.model.endpoints[&key].application;
         let rotation = Rotation {
-            secret: text
-                .as_deref()
-                .map(|text| SigningSecret::parse(text).unwrap()),
+            secret: text.map(|text| SigningSecret::parse(text).unwrap()),
             grace,
         };
         let caller = Principal::operator(self.scope());
@@ -428,7 +430,7 @@ impl Both {
             .rotate_secret(caller, application, key, rotation, None);
         let rotated = now_or_pump(&self.store, rotated);
         let now = self.machine.clock.now();
-        if self.model.rotate_secret(key, text.as_ref(), now, grace) {
+        if self.model.rotate_secret(key, text, now, grace) {
             rotated.unwrap();
         } else {
             assert_eq!(refusal(rotated), Refusal::TooManySecrets);
