@@ -1,5 +1,6 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
+mod api_keys;
 mod attempts;
 mod batches;
 #[cfg(unix)]
@@ -10,6 +11,7 @@ mod crash_loop;
 mod deliveries;
 #[cfg(unix)]
 mod disk_full;
+mod environments;
 mod erasing;
 mod event_types;
 mod evil_endpoints;
@@ -17,6 +19,7 @@ mod field_rules;
 mod guard;
 mod hostile;
 mod inboxes;
+mod isolation;
 #[cfg(unix)]
 mod job_commands;
 #[cfg(unix)]
@@ -36,6 +39,7 @@ mod simulation;
 mod simulation_mutants;
 mod slow_clients;
 mod statistics;
+mod stopped_keys;
 mod store_crashes;
 mod store_files;
 mod store_model;

@@ -1011,17 +1011,29 @@ fn an_api_key_changed_twice_in_one_commit_leaves_no_old_text_that_works() {
     };
     let made = both.store.create_api_key(env, "ci".to_owned(), &texts[0]);
     let key = now_or_pump(&both.store, made).unwrap().key;
+    let operator = Principal::operator(Scope::of_environment(env));
+    let rotate = |text| {
+        let rotated = both.store.rotate_api_key(operator, key, text, None);
+        async { rotated.await.map(|_| ()) }
+    };
+    let create = |name: &str| {
+        let made = both.store.create_api_key(env, name.to_owned(), &texts[0]);
+        async { made.await.map(|_| ()) }
+    };
     let mut rotations: Vec<Verb<'_, _>> = Vec::new();
     for text in &texts[1..3] {
-        rotations.push(Box::pin(both.store.rotate_api_key(key, text)));
+        rotations.push(Box::pin(rotate(text)));
     }
     together(&both.store, rotations);
     assert_eq!(works(&both.store), [false, false, true, false]);
     let last: Vec<Verb<'_, _>> = vec![
-        Box::pin(both.store.rotate_api_key(key, &texts[3])),
-        Box::pin(both.store.revoke_api_key(key)),
-        Box::pin(both.store.create_api_key(env, "a".to_owned(), &texts[0])),
-        Box::pin(both.store.create_api_key(env, "b".to_owned(), &texts[0])),
+        Box::pin(rotate(&texts[3])),
+        Box::pin(async {
+            let revoked = both.store.revoke_api_key(operator, key).await;
+            revoked.map(|_| ())
+        }),
+        Box::pin(create("a")),
+        Box::pin(create("b")),
     ];
     together(&both.store, last);
     assert_eq!(works(&both.store), [true, false, false, false]);
