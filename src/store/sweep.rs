@@ -13,7 +13,7 @@ use super::writer::{Batch, Operation, Refusal, WriteError, read_due, remove_due}
 use super::{Store, StoreError, applications, event_types, jobs};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::environment::OPERATIONAL_UID;
-use crate::domain::ids::{ApplicationKey, EndpointKey, InboxKey, Key, MessageKey};
+use crate::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey};
 use crate::domain::inbox::Inbox;
 
 /// Rows of a kind that one step removes, or looks at, at most.
@@ -134,6 +134,7 @@ fn sweep_environment(
     batch: &mut Batch<'_>,
 ) -> Result<bool, StoreError> {
     Ok(delete_applications(environment, tables, batch)?
+        && event_types::remove_all_of(EnvironmentKey::from_u64(environment), tables)?
         && sweep_inboxes(environment, inboxes_from, tables)?
         && sweep_audit(environment, tables)?)
 }
