@@ -1,13 +1,15 @@
-//! API keys, managed while the server runs.
+//! API keys and jobs, managed while the server runs.
 //!
-//! The server holds the store's lock, so `hookpost keys` asks it, over a Unix
-//! socket in the data directory that only the server's user can open. Where no
-//! server answers, the command takes the lock and does the same by itself:
-//! both sides end at the [`KeyDesk`]. Windows has the second way only.
+//! The server holds the store's lock, so `hookpost keys` and `hookpost jobs`
+//! ask it, over a Unix socket in the data directory that only the server's user
+//! can open. Where no server answers, the command takes the lock and does the
+//! same by itself: both sides end at a desk, [`KeyDesk`] or [`JobDesk`]. Windows
+//! has the second way only.
 
 #[cfg(unix)]
 mod client;
 mod desk;
+mod jobs;
 #[cfg(unix)]
 mod server;
 
@@ -24,6 +26,7 @@ pub(crate) use client::Client;
 #[cfg(unix)]
 use desk::DeskError;
 pub(crate) use desk::KeyDesk;
+pub(crate) use jobs::{JobDesk, JobLine};
 #[cfg(unix)]
 pub(crate) use server::start;
 
@@ -33,6 +36,17 @@ const FILE_NAME: &str = "control.sock";
 #[cfg(unix)]
 fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE_NAME)
+}
+
+/// What the server answers at the socket.
+#[derive(Clone)]
+#[cfg_attr(
+    not(unix),
+    expect(dead_code, reason = "without a socket nobody asks the server")
+)]
+pub(crate) struct Desks {
+    pub(crate) keys: KeyDesk,
+    pub(crate) jobs: JobDesk,
 }
 
 /// An API key as lists show it.
@@ -82,7 +96,7 @@ struct Refused {
 #[cfg(not(unix))]
 pub(crate) fn start(
     _: &Path,
-    _: KeyDesk,
+    _: Desks,
     _: impl Future<Output = ()>,
     _: std::time::Duration,
 ) -> Option<tokio::task::JoinHandle<()>> {

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{self, PublicUrl, Settings};
-use crate::control_socket::{self, KeyDesk};
+use crate::control_socket::{self, Desks, JobDesk, KeyDesk};
 use crate::domain::address::DestinationPolicy;
 use crate::engine::transport::HttpTransport;
 use crate::engine::{Engine, EngineSettings};
@@ -137,7 +137,7 @@ struct Server {
     bound: SocketAddr,
     engine: Engine,
     app: axum::Router,
-    desk: KeyDesk,
+    desks: Desks,
     demo: Option<Demo>,
 }
 
@@ -186,7 +186,10 @@ impl Server {
             bound,
             engine,
             app: faces::router(&state),
-            desk: KeyDesk::new(store.clone(), Arc::clone(&seams.entropy)),
+            desks: Desks {
+                keys: KeyDesk::new(store.clone(), Arc::clone(&seams.entropy)),
+                jobs: JobDesk::new(store.clone()),
+            },
             demo,
         })
     }
@@ -205,6 +208,7 @@ impl Server {
             drain,
             delivering: tokio::spawn(self.engine.run()),
             pruning: tokio::spawn(self.engine.clone().prune(retention)),
+            working: tokio::spawn(self.engine.clone().run_jobs()),
             answering: tokio::spawn(server::serve(
                 self.listener,
                 self.app,
@@ -212,7 +216,7 @@ impl Server {
                 told(stopping.clone()),
                 drain,
             )),
-            control: control_socket::start(&settings.data_dir, self.desk, told(stopping), drain),
+            control: control_socket::start(&settings.data_dir, self.desks, told(stopping), drain),
             engine: self.engine,
         }
     }
@@ -332,6 +336,8 @@ struct Running {
     drain: Duration,
     delivering: JoinHandle<()>,
     pruning: JoinHandle<()>,
+    /// On jobs.
+    working: JoinHandle<()>,
     answering: JoinHandle<DrainReport>,
     control: Option<JoinHandle<()>>,
 }
@@ -360,6 +366,7 @@ impl Running {
     async fn drain(self) {
         self.stop.send_replace(true);
         self.pruning.abort();
+        self.working.abort();
         let control = async {
             match self.control {
                 Some(control) => control.await,

@@ -2,11 +2,8 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-
+use super::reach::{Missing, Reached, reach};
 use super::{
     Console, EXIT_FAILED, EXIT_OK, EXIT_USAGE, KeysArgs, KeysCommand, StoreFlags, answer, load,
 };
@@ -15,12 +12,6 @@ use crate::config::Settings;
 use crate::control_socket::Client;
 use crate::control_socket::{IssuedKey, KeyDesk, KeyLine, NewKey};
 use crate::domain::time::Timestamp;
-use crate::serve::{Seams, open_store};
-use crate::store::{OpenError, Store};
-
-/// While a server starts or stops it holds the store but does not answer.
-const LOOKS_MAX: u32 = 100;
-const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Does what the command says; a key's text is the last line of `console.out`.
 pub fn run(args: KeysArgs, console: &mut Console<'_>) -> io::Result<u8> {
@@ -43,7 +34,7 @@ fn run_async(settings: &Settings, command: KeysCommand) -> anyhow::Result<Done> 
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut way = reach(settings, &command).await?;
+        let mut way = way_to(settings, &command).await?;
         let done = carry_out(&mut way, command).await;
         way.leave();
         done
@@ -102,39 +93,17 @@ impl Way {
     }
 }
 
-async fn reach(settings: &Settings, command: &KeysCommand) -> anyhow::Result<Way> {
-    let seams = Seams::system();
-    let mut looks = 0;
-    loop {
+async fn way_to(settings: &Settings, command: &KeysCommand) -> anyhow::Result<Way> {
+    // Only making a key may make a store.
+    let missing = match command {
+        KeysCommand::Create { .. } => Missing::Made,
+        _ => Missing::AMistake,
+    };
+    Ok(match reach(settings, missing).await? {
         #[cfg(unix)]
-        if let Some(client) = Client::connect(&settings.data_dir).await? {
-            return Ok(Way::Asking(client));
-        }
-        if !matches!(command, KeysCommand::Create { .. }) {
-            expect_store(&settings.data_dir)?;
-        }
-        looks += 1;
-        match open_store(settings, &seams) {
-            Ok(store) => return Ok(Way::Alone(KeyDesk::new(store, seams.entropy))),
-            Err(error) if is_in_use(&error) && looks < LOOKS_MAX => {
-                seams.clock.sleep(LOOK_PAUSE).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Only making a key may make a store: elsewhere its absence is a mistake in the path.
-fn expect_store(data_dir: &Path) -> anyhow::Result<()> {
-    let shown = data_dir.display();
-    if Store::is_in(data_dir).with_context(|| format!("cannot look into {shown}"))? {
-        return Ok(());
-    }
-    bail!("there is no store in {shown}; give the server's --data-dir")
-}
-
-fn is_in_use(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(OpenError::InUse { .. }))
+        Reached::Server(client) => Way::Asking(client),
+        Reached::Alone(store, entropy) => Way::Alone(KeyDesk::new(store, entropy)),
+    })
 }
 
 async fn carry_out(way: &mut Way, command: KeysCommand) -> anyhow::Result<Done> {

@@ -3,7 +3,9 @@
 pub mod config;
 mod flags;
 pub mod health;
+pub mod jobs;
 pub mod keys;
+mod reach;
 pub mod serve;
 pub mod sign;
 
@@ -43,6 +45,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make, list, rotate and revoke API keys
     Keys(KeysArgs),
+    /// List, show and cancel jobs
+    Jobs(JobsArgs),
     /// Sign a body and print the headers
     Sign(sign::SignArgs),
     /// Check the signature of a request
@@ -106,6 +110,30 @@ pub enum KeysCommand {
 }
 
 #[derive(Debug, Args)]
+pub struct JobsArgs {
+    #[command(subcommand)]
+    pub command: JobsCommand,
+    #[command(flatten)]
+    pub settings: StoreFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// List the jobs that run, and the newest of the others
+    List,
+    /// Show all about one job
+    Show {
+        /// As shown by `hookpost jobs list`
+        job_id: String,
+    },
+    /// Cancel a job; what it has already put into the queue is still sent
+    Cancel {
+        /// As shown by `hookpost jobs list`
+        job_id: String,
+    },
+}
+
+#[derive(Debug, Args)]
 pub struct HealthArgs {
     /// The server to ask; without it, the one that the settings describe
     #[arg(long)]
@@ -157,6 +185,7 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> io::Result<u8> {
     match cli.command {
         Command::Serve(args) => serve::run(args, console),
         Command::Keys(args) => keys::run(args, console),
+        Command::Jobs(args) => jobs::run(args, console),
         Command::Sign(args) => {
             let signed = sign::sign(&args, SystemClock.now(), console.input, console.out);
             answer(signed, EXIT_USAGE, console)

@@ -5,7 +5,11 @@ pub mod api_keys;
 pub mod applications;
 pub mod endpoints;
 pub mod environments;
+pub mod event_types;
 pub mod inboxes;
+pub mod jobs;
+mod schemas;
+pub mod signatures;
 
 use std::sync::Arc;
 

@@ -67,7 +67,8 @@ impl Client {
         self.ask(Method::DELETE, &path, Vec::new()).await
     }
 
-    async fn ask<A: DeserializeOwned>(
+    /// One question and its answer.
+    pub(super) async fn ask<A: DeserializeOwned>(
         &mut self,
         method: Method,
         path: &str,
@@ -105,10 +106,15 @@ impl Client {
 }
 
 /// An id has letters, digits and underscores only; nothing else is one.
-fn in_path(id: &str) -> Result<&str, DeskError> {
+pub(super) fn is_id(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if id.is_empty() || !id.bytes().all(fits) {
-        return Err(DeskError::NoKey(id.to_owned()));
+    !text.is_empty() && text.bytes().all(fits)
+}
+
+fn in_path(id: &str) -> Result<&str, DeskError> {
+    if is_id(id) {
+        Ok(id)
+    } else {
+        Err(DeskError::NoKey(id.to_owned()))
     }
-    Ok(id)
 }

@@ -25,6 +25,8 @@ pub(crate) enum DeskError {
     Lifetime(u64),
     #[error("there is no API key {0:?}; `hookpost keys list` shows those there are")]
     NoKey(String),
+    #[error("there is no job {0:?}; `hookpost jobs list` shows those there are")]
+    NoJob(String),
     #[error(
         "a key's name has at most {API_KEY_NAME_CHARS_MAX} characters and no control characters"
     )]

@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::net::{UnixListener, UnixSocket};
 use tokio::task::JoinHandle;
 
-use super::{DeskError, KeyDesk, NewKey, Refused, path};
+use super::{DeskError, Desks, KeyDesk, NewKey, Refused, jobs, path};
 use crate::domain::message::JSON;
 use crate::http::server::{ServerLimits, serve_unix};
 use crate::store::WriteError;
@@ -33,7 +33,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 /// that a failure is logged and `None`.
 pub(crate) fn start(
     data_dir: &Path,
-    desk: KeyDesk,
+    desks: Desks,
     told: impl Future<Output = ()> + Send + 'static,
     drain: Duration,
 ) -> Option<JoinHandle<()>> {
@@ -44,7 +44,7 @@ pub(crate) fn start(
             tracing::warn!(
                 path = %path.display(),
                 %error,
-                "cannot listen for `hookpost keys`; it works while the server is stopped"
+                "cannot listen for `hookpost keys` and `hookpost jobs`; they work while the server is stopped"
             );
             return None;
         }
@@ -58,7 +58,7 @@ pub(crate) fn start(
     Some(tokio::spawn(async move {
         let _ = serve_unix(
             listener,
-            router(desk),
+            router(desks),
             ServerLimits::default(),
             until_removed,
             drain,
@@ -93,7 +93,11 @@ impl Drop for SocketFile {
     }
 }
 
-fn router(desk: KeyDesk) -> Router {
+fn router(desks: Desks) -> Router {
+    keys_router(desks.keys).merge(jobs::router(desks.jobs))
+}
+
+fn keys_router(desk: KeyDesk) -> Router {
     Router::new()
         .route("/keys", get(list).post(create))
         .route("/keys/{id}/rotations", post(rotate))
@@ -131,12 +135,13 @@ async fn read(request: Request) -> Result<NewKey, Failure> {
     serde_json::from_slice(&bytes).map_err(|_| Failure::Malformed)
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     let text = serde_json::to_vec(value).expect("texts and numbers can be written as JSON");
     (status, [(CONTENT_TYPE, JSON)], text).into_response()
 }
 
-enum Failure {
+/// Why a question gets no good answer.
+pub(super) enum Failure {
     Malformed,
     Desk(DeskError),
 }
@@ -162,7 +167,7 @@ impl IntoResponse for Failure {
 
 fn status_of(error: &DeskError) -> StatusCode {
     match error {
-        DeskError::NoKey(_) => StatusCode::NOT_FOUND,
+        DeskError::NoKey(_) | DeskError::NoJob(_) => StatusCode::NOT_FOUND,
         DeskError::NoEnvironment { .. }
         | DeskError::NoApplication(_)
         | DeskError::Scope { .. }

@@ -14,6 +14,19 @@ pub const RESPONSE_BODY_KEPT_BYTES: usize = 16 * 1024;
 /// Bytes of a response body that are read at most; the rest is left unread.
 pub const RESPONSE_BODY_READ_BYTES: usize = 64 * 1024;
 
+/// The closed list of names that the API and the dashboard use. Counters on
+/// disk go by the order: a new one is added at the end.
+pub const OUTCOMES: [&str; 8] = [
+    "response",
+    "timedOut",
+    "dnsFailed",
+    "refused",
+    "reset",
+    "tlsFailed",
+    "blockedAddress",
+    "protocol",
+];
+
 /// What came of one attempt. A failing endpoint is data, not an error of ours.
 ///
 /// Every variant but `Response` says in `detail` what happened, in words fit
@@ -49,18 +62,39 @@ impl Outcome {
         }
     }
 
-    /// The closed list of names that the API and the dashboard use.
+    /// Which of [`OUTCOMES`] it is.
+    #[must_use]
+    pub fn number(&self) -> u8 {
+        match self {
+            Self::Response { .. } => 0,
+            Self::TimedOut { .. } => 1,
+            Self::DnsFailed { .. } => 2,
+            Self::Refused { .. } => 3,
+            Self::Reset { .. } => 4,
+            Self::TlsFailed { .. } => 5,
+            Self::BlockedAddress { .. } => 6,
+            Self::Protocol { .. } => 7,
+        }
+    }
+
+    /// Its name among [`OUTCOMES`].
     #[must_use]
     pub fn name(&self) -> &'static str {
+        OUTCOMES[usize::from(self.number())]
+    }
+
+    /// Whether a request may have left: it did not when no connection stood.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
         match self {
-            Self::Response { .. } => "response",
-            Self::TimedOut { .. } => "timedOut",
-            Self::DnsFailed { .. } => "dnsFailed",
-            Self::Refused { .. } => "refused",
-            Self::Reset { .. } => "reset",
-            Self::TlsFailed { .. } => "tlsFailed",
-            Self::BlockedAddress { .. } => "blockedAddress",
-            Self::Protocol { .. } => "protocol",
+            Self::Response { .. }
+            | Self::TimedOut { .. }
+            | Self::Reset { .. }
+            | Self::Protocol { .. } => true,
+            Self::DnsFailed { .. }
+            | Self::Refused { .. }
+            | Self::TlsFailed { .. }
+            | Self::BlockedAddress { .. } => false,
         }
     }
 
@@ -122,8 +156,11 @@ pub struct SentRequest {
     pub url: String,
     pub content_type: String,
     pub signed: SignedParts,
-    /// Custom headers, the values of secret ones masked.
+    /// Custom headers, then those taken from the payload; the values of secret
+    /// ones masked.
     pub custom: Vec<(String, String)>,
+    /// Fields of the payload that were to be headers, and could not be.
+    pub left_out: Vec<String>,
 }
 
 /// What we call ourselves. The number is that of the layout of requests: the
@@ -138,8 +175,9 @@ impl SentRequest {
             ("content-type", self.content_type.clone()),
             ("user-agent", USER_AGENT.to_owned()),
         ];
+        let signed = self.signed.headers(message_id);
         own.into_iter()
-            .chain(self.signed.headers(message_id))
+            .chain(signed)
             .map(|(name, value)| (name.to_owned(), value))
             .chain(self.custom.iter().cloned())
             .collect()
@@ -157,6 +195,23 @@ pub struct NewAttempt {
     pub verdict: Verdict,
     pub request: SentRequest,
     pub exchange: Exchange,
+}
+
+impl NewAttempt {
+    /// This attempt without what tells of its message's payload: what was
+    /// answered to it, and the signatures. Status and times stay.
+    #[must_use]
+    pub fn without_content(&self) -> Self {
+        let mut bare = self.clone();
+        bare.request.signed = SignedParts {
+            timestamp_s: bare.request.signed.timestamp_s,
+            ..SignedParts::default()
+        };
+        if let Some(response) = &mut bare.exchange.response {
+            *response = CapturedResponse::default();
+        }
+        bare
+    }
 }
 
 /// One attempt, as the log keeps it.

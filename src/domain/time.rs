@@ -32,12 +32,6 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// The minute this moment lies in, counted from the epoch.
-    #[must_use]
-    pub fn minute(self) -> u32 {
-        u32::try_from(self.0 / 60_000).unwrap_or(u32::MAX)
-    }
-
     /// As people and programs write it: `2024-02-29T12:34:56.789Z`.
     ///
     /// Source: RFC 3339; the calendar is Howard Hinnant's `civil_from_days`,

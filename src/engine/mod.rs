@@ -1,9 +1,10 @@
-//! The data plane: accept, schedule, send, record, replay, prune.
+//! The data plane: accept, schedule, send, record, replay, jobs, prune.
 //!
 //! The files are the steps an event takes; read them in that order. The loop
 //! is in the table, not in the code: a retry and a replay both end in writing a
 //! due row, and the scheduler finds it.
 
+mod jobs;
 pub mod prune;
 pub mod receive;
 mod schedule;
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     wake: Notify,
     /// Told when an attempt ends, for [`Engine::drain`].
     ended: Notify,
+    /// Wakes the task that takes jobs further: there is a new one.
+    new_job: Notify,
     /// What waits on disk is to be found: at start, and after a failure.
     rescan: AtomicBool,
     stopping: AtomicBool,
@@ -89,6 +92,7 @@ impl Engine {
             scheduler,
             wake: Notify::new(),
             ended: Notify::new(),
+            new_job: Notify::new(),
             rescan: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),
@@ -182,6 +186,11 @@ impl Inner {
                 } => {
                     scheduler.waiting(*endpoint, *message, *due, *trigger, content.clone(), now);
                 }
+                Change::Fed { endpoint, messages } => scheduler.fed(*endpoint, messages),
+                Change::Cancelled { endpoint, message } => {
+                    scheduler.cancelled(*endpoint, *message);
+                }
+                Change::Job => self.new_job.notify_one(),
                 Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
                 Change::EnvironmentGone => scheduler.reconsider_all(),
                 Change::Reopened => {

@@ -1,9 +1,10 @@
 //! Forgetting what retention does not keep, sweeping up after deletions, and
-//! writing down when API keys were last used.
+//! rolling up counters, writing down when API keys were last used.
 
 use std::time::Duration;
 
 use super::Engine;
+use crate::domain::time::Timestamp;
 use crate::store::{Retention, WriteError};
 
 /// Between two passes of retention.
@@ -13,16 +14,19 @@ const RETENTION_EVERY: Duration = Duration::from_mins(1);
 const USES_EVERY: Duration = Duration::from_mins(1);
 /// Between two looks for something deleted.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// Between two passes of the roll-up.
+const ROLL_UP_EVERY: Duration = Duration::from_mins(1);
 /// Between two steps, so that requests come first.
 const STEP_PAUSE: Duration = Duration::from_millis(2);
 
 impl Engine {
-    /// Sweeps and forgets, a bounded step at a time, for ever.
+    /// Sweeps, forgets and rolls up, a bounded step at a time, for ever.
     pub async fn prune(self, retention: Retention) {
         tokio::join!(
             self.sweep_for_ever(),
             self.retire_for_ever(retention),
-            self.keep_uses_for_ever()
+            self.roll_up_for_ever(),
+            self.keep_uses_for_ever(),
         );
     }
 
@@ -71,6 +75,11 @@ impl Engine {
 
     /// One pass over everything that retention may take.
     pub async fn retire_once(&self, retention: Retention) -> Result<(), WriteError> {
+        let kept_ms = u64::try_from(retention.attempts.as_millis()).unwrap_or(u64::MAX);
+        let kept_since = Timestamp(self.inner.clock.now().0.saturating_sub(kept_ms));
+        while self.inner.store.forget_jobs(kept_since).await? > 0 {
+            self.inner.clock.sleep(STEP_PAUSE).await;
+        }
         let mut from = None;
         loop {
             let retired = self.inner.store.retire(retention, from).await?;
@@ -85,5 +94,21 @@ impl Engine {
             from = retired.next;
             self.inner.clock.sleep(STEP_PAUSE).await;
         }
+    }
+
+    async fn roll_up_for_ever(&self) {
+        loop {
+            self.inner.clock.sleep(ROLL_UP_EVERY).await;
+            if let Err(error) = self.roll_up_once().await {
+                tracing::error!(%error, "rolling up counters failed; trying again");
+            }
+        }
+    }
+
+    async fn roll_up_once(&self) -> Result<(), WriteError> {
+        while self.inner.store.roll_up().await? {
+            self.inner.clock.sleep(STEP_PAUSE).await;
+        }
+        Ok(())
     }
 }

@@ -215,6 +215,41 @@ impl Scheduler {
         self.enter_turns(endpoint);
     }
 
+    /// A job made deliveries due. They are read from the disk, in the order of
+    /// the queue: behind what was due before, and in front of nothing.
+    pub(super) fn fed(&mut self, endpoint: EndpointKey, messages: &[MessageKey]) {
+        self.lane(endpoint);
+        for &message in messages {
+            self.forget_ready(endpoint, message);
+            if let Some(lane) = self.lanes.get_mut(&endpoint)
+                && lane.held.contains(&message)
+            {
+                lane.again.insert(message);
+            }
+        }
+        let lane = self.lanes.get_mut(&endpoint).expect("made above");
+        lane.unread = true;
+        lane.missed = true;
+        self.want_rows(endpoint);
+    }
+
+    /// A delivery is not to be made any more.
+    pub(super) fn cancelled(&mut self, endpoint: EndpointKey, message: MessageKey) {
+        self.forget_ready(endpoint, message);
+    }
+
+    /// How many deliveries it makes sense to add to an endpoint's queue, as its
+    /// circuit breaker sees it: none while the circuit is open, then a probe.
+    pub(super) fn appetite(&self, endpoint: EndpointKey, now: Timestamp) -> usize {
+        let Some(lane) = self.lanes.get(&endpoint) else {
+            return usize::MAX;
+        };
+        match lane.throttle.opens_again() {
+            None => usize::MAX,
+            Some(_) => usize::from(lane.throttle.allowed(now)),
+        }
+    }
+
     /// Takes a delivery out of the queue whose row has been replaced: it is not
     /// to be sent for both.
     fn forget_ready(&mut self, endpoint: EndpointKey, message: MessageKey) {

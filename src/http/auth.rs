@@ -75,8 +75,17 @@ pub async fn require(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    expect(principal, wanted)?;
+    Ok(next.run(request).await)
+}
+
+/// Whether `principal` may do what asks for `wanted`.
+///
+/// # Errors
+/// 403 when not.
+pub fn expect(principal: Principal, wanted: Capability) -> Result<(), Problem> {
     if principal.capabilities.allow(wanted) {
-        return Ok(next.run(request).await);
+        return Ok(());
     }
     let detail = format!(
         "This API key does not have the scope `{}`. Use one that has; nothing was done.",

@@ -6,6 +6,9 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::control::{ControlError, FieldError};
+use crate::domain::endpoint::SECRETS_MAX;
+use crate::domain::event_type::{TYPES_BYTES_MAX, TYPES_MAX};
+use crate::domain::job::RUNNING_MAX;
 use crate::store::{Refusal, StoreError, WriteError};
 
 /// Seconds after which a store that is busy or reopening may be asked again.
@@ -127,6 +130,34 @@ impl From<Refusal> for Problem {
             Refusal::NoMessage => Self::not_found("message"),
             Refusal::NoApiKey => Self::not_found("API key"),
             Refusal::NoInbox => Self::not_found("inbox"),
+            Refusal::NoEventType => Self::not_found("event type"),
+            Refusal::EventTypeTaken => Self {
+                errors: vec![FieldError::new("name", "is the name of another one")],
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "event_type_taken",
+                    "There is an event type of this name. Change that one with PUT, or choose another name.",
+                )
+            },
+            Refusal::EventTypesFull => Self::new(
+                StatusCode::CONFLICT,
+                "event_types_full",
+                format!(
+                    "An environment has at most {TYPES_MAX} event types, with {} MB of texts in all. Delete some that are not needed; nothing was changed.",
+                    TYPES_BYTES_MAX >> 20
+                ),
+            ),
+            Refusal::NoJob => Self::not_found("job"),
+            Refusal::JobEnded => Self::new(
+                StatusCode::CONFLICT,
+                "job_ended",
+                "The job has ended, so it stays as it is. Start a new one.",
+            ),
+            Refusal::TooManyJobs => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_jobs",
+                format!("{RUNNING_MAX} jobs run already. Wait until one has ended, or cancel one."),
+            ),
             Refusal::NoEnvironment => Self::not_found("environment"),
             Refusal::NameTaken => Self {
                 errors: vec![FieldError::new("name", "is the name of another one")],
@@ -164,6 +195,14 @@ impl From<Refusal> for Problem {
                 StatusCode::CONFLICT,
                 "payload_gone",
                 "The payload is no longer kept, so it cannot be sent again. Send a new message.",
+            ),
+            Refusal::TooManySecrets => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_secrets",
+                format!(
+                    "The endpoint already has {SECRETS_MAX} secrets that sign. Wait until one expires, rotate \
+                     with a gracePeriodSeconds of 0, or replace all of them with PUT and `secrets`."
+                ),
             ),
             Refusal::EndpointDisabled => Self::new(
                 StatusCode::CONFLICT,

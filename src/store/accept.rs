@@ -109,6 +109,15 @@ impl Operation for Accept {
                 Ok(entry) => entry,
                 Err(refusal) => return Ok(Err(refusal)),
             };
+        if let Target::Only(only) = self.message.target {
+            match entry.endpoint(only) {
+                None => return Ok(Err(Refusal::NoEndpoint)),
+                Some(endpoint) if !endpoint.takes_messages() => {
+                    return Ok(Err(Refusal::EndpointDisabled));
+                }
+                Some(_) => {}
+            }
+        }
         Ok(Ok(receivers(&entry, &self.message)))
     }
 
@@ -183,6 +192,7 @@ pub(super) fn store_message(
         origin: new.origin,
     };
     write_message(&message, &new.payload, tables, batch)?;
+    batch.count_message(message.application, new.payload.len(), tables)?;
     let content = Arc::new((message, new.payload));
     // Not when the key says: a key can be ahead of a clock that stepped back.
     let due = batch.now;

@@ -11,10 +11,11 @@ use super::tables::{
     APPLICATION_UIDS, ENVIRONMENT_APPLICATIONS, Tables, number_text, pair, second,
 };
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
-use super::{Store, StoreError, api_keys, sweep};
+use super::{Store, StoreError, api_keys, jobs, sweep};
 use crate::domain::application::{Application, ApplicationChange};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ApplicationKey, EnvironmentKey, Key};
+use crate::domain::job::JobFailure;
 use crate::domain::principal::{Principal, Scope};
 
 impl Store {
@@ -219,8 +220,9 @@ fn changeable(
 ) -> Result<Result<Arc<ApplicationEntry>, Refusal>, StoreError> {
     let found = covered(scope, key, tables, batch)?;
     let environment = batch.environment(scope.environment);
+    let built_in = environment.is_some_and(|environment| environment.operational == key);
     Ok(found.and_then(|entry| {
-        if environment.is_some_and(|environment| environment.operational == key) {
+        if built_in {
             Err(Refusal::BuiltIn)
         } else {
             Ok(entry)
@@ -320,6 +322,8 @@ impl Operation for Delete {
         for key in batch.api_keys_where(|key| key.application == Some(self.key)) {
             api_keys::revoke(&key, self.principal.actor, tables, batch)?;
         }
+        let place = (application.environment, self.key);
+        jobs::end_all(place, None, JobFailure::ApplicationDeleted, tables, batch)?;
         remove(&application, tables, batch)?;
         let subject = batch.inner.ids.text(self.key);
         batch.audit(

@@ -5,25 +5,27 @@
 //! look-ups instead of from memory, so that a store of any size can be checked;
 //! the snapshot it holds meanwhile makes the file of a busy store grow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
 
 use super::catalog::endpoint_uid;
 use super::cipher::Cipher;
 use super::codec::decode;
-use super::open::{META_LAST_KEY, META_TOTALS};
+use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
-    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, CounterV1, DeliveryV1,
-    EndpointSecretsV1, EndpointStateV1, EndpointV1, EnvironmentV1, InboxV1, MessageV1, ReceivedV1,
-    TotalsV1,
+    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
+    EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1, InboxV1, JobV1,
+    MessageV1, ReceivedV1, TotalsV1,
 };
+use super::statistics::{self, RolledUp};
 use super::tables::{
-    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS,
-    ATTEMPTS, AUDIT, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS,
-    ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
-    INBOXES, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, TOMBSTONES, message_uid,
-    number_text, pair, part, triple,
+    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_EVENT_TYPES, APPLICATION_JOBS,
+    APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES,
+    DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS,
+    ENVIRONMENTS, EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
+    INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, RUNNING_JOBS, TOMBSTONES,
+    counter, counter_parts, message_uid, number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError};
@@ -33,11 +35,13 @@ use crate::domain::attempt::Attempt;
 use crate::domain::delivery::{ATTEMPTS_LISTED_MAX, Delivery};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::environment::Environment;
+use crate::domain::event_type::EventType;
 use crate::domain::ids::{
-    ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey,
+    ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, JobKey, Key, MessageKey,
 };
 use crate::domain::message::Message;
 use crate::domain::principal::Capability;
+use crate::domain::statistics::Resolution;
 
 /// Problems that a report lists; more are only counted.
 const PROBLEMS_LISTED_MAX: usize = 100;
@@ -58,6 +62,9 @@ pub struct CheckReport {
     pub answers: u64,
     pub inboxes: u64,
     pub received: u64,
+    pub event_types: u64,
+    /// Those that have ended included.
+    pub jobs: u64,
     /// What does not agree, in words; no more than a hundred.
     pub problems: Vec<String>,
     /// All problems, those that are not listed included.
@@ -96,7 +103,10 @@ impl Store {
             check.attempts()?;
             check.answers()?;
             check.inboxes()?;
+            check.event_types()?;
+            check.jobs()?;
             check.rest()?;
+            check.counters()?;
             check.totals()?;
             Ok(check.report)
         })
@@ -132,7 +142,13 @@ struct Opened {
     inboxes: Rows8,
     inbox_tokens: Uids,
     received: Rows16,
-    counters: ReadOnlyTable<&'static [u8; 12], &'static [u8]>,
+    event_types: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    application_event_types: Uids,
+    event_type_totals: Rows8,
+    jobs: Rows16,
+    running_jobs: Rows16,
+    application_jobs: ReadOnlyTable<&'static [u8; 16], &'static [u8; 8]>,
+    counters: ReadOnlyTable<&'static [u8; 13], &'static [u8]>,
     tombstones: Rows8,
 }
 
@@ -163,7 +179,13 @@ impl Opened {
             inboxes: txn.open_table(INBOXES)?,
             inbox_tokens: txn.open_table(INBOX_TOKENS)?,
             received: txn.open_table(RECEIVED)?,
+            event_types: txn.open_table(EVENT_TYPES)?,
+            application_event_types: txn.open_table(APPLICATION_EVENT_TYPES)?,
+            event_type_totals: txn.open_table(EVENT_TYPE_TOTALS)?,
             counters: txn.open_table(COUNTERS)?,
+            jobs: txn.open_table(JOBS)?,
+            running_jobs: txn.open_table(RUNNING_JOBS)?,
+            application_jobs: txn.open_table(APPLICATION_JOBS)?,
             tombstones: txn.open_table(TOMBSTONES)?,
         })
     }
@@ -456,7 +478,14 @@ impl Check<'_> {
             self.expect(bare, |_| {
                 format!("endpoint {id} is deleted and keeps its secrets")
             });
-        } else if let Some(uid) = &endpoint.uid {
+            return Ok(());
+        }
+        let newest = endpoint.secrets.first();
+        let signs = newest.is_some_and(|newest| newest.expires.is_none());
+        self.expect(signs, |_| {
+            format!("endpoint {id} has no secret that goes on signing")
+        });
+        if let Some(uid) = &endpoint.uid {
             let holder = self
                 .tables
                 .endpoint_uids
@@ -755,6 +784,74 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn event_type(&self, key: &[u8]) -> Result<Option<EventType>, StoreError> {
+        let row = self.tables.event_types.get(key)?;
+        let row = row.and_then(|row| decode::<EventTypeV1>(row.value()).ok());
+        let environment = EnvironmentKey::from_u64(part(key, 0));
+        Ok(row.map(|row| row.into_domain(environment, text_of(key))))
+    }
+
+    fn event_types(&mut self) -> Result<(), StoreError> {
+        let mut counted: BTreeMap<u64, EventTypeTotalsV1> = BTreeMap::new();
+        for row in self.tables.event_types.iter()? {
+            let (key, value) = row?;
+            let (key, name) = (key.value(), text_of(key.value()));
+            self.report.event_types += 1;
+            let row = decode::<EventTypeV1>(value.value());
+            let Some(row) = self.readable(row, &format!("event type {name}")) else {
+                continue;
+            };
+            let environment = part(key, 0);
+            let found = row.into_domain(EnvironmentKey::from_u64(environment), name.clone());
+            let totals = counted.entry(environment).or_default();
+            totals.types += 1;
+            totals.bytes += found.text_bytes();
+            for application in found.audience.named() {
+                let application = application.as_u64();
+                let listed = number_text(application, &name);
+                let listed = self.tables.application_event_types.get(listed.as_slice())?;
+                let listed = listed.is_some_and(|row| number(*row.value()) == environment);
+                let known = self.is_known(application)?;
+                self.expect(listed && known, |_| {
+                    format!("event type {name} is for an application that does not list it")
+                });
+            }
+        }
+        for row in self.tables.application_event_types.iter()? {
+            let (key, environment) = row?;
+            let (application, name) = (part(key.value(), 0), text_of(key.value()));
+            let key = number_text(number(*environment.value()), &name);
+            let agrees = self.event_type(&key)?.is_some_and(|found| {
+                let mut named = found.audience.named().iter();
+                named.any(|named| named.as_u64() == application)
+            });
+            self.expect(agrees, |_| {
+                format!("an application lists event type {name}, which is not for it")
+            });
+        }
+        self.event_type_totals(counted)
+    }
+
+    fn event_type_totals(
+        &mut self,
+        mut counted: BTreeMap<u64, EventTypeTotalsV1>,
+    ) -> Result<(), StoreError> {
+        for row in self.tables.event_type_totals.iter()? {
+            let (key, value) = row?;
+            let counted = counted.remove(&number(*key.value())).unwrap_or_default();
+            let row = decode::<EventTypeTotalsV1>(value.value());
+            if let Some(stored) = self.readable(row, "the totals of event types") {
+                self.expect(stored == counted, |_| {
+                    format!("the totals of event types say {stored:?}, counting gives {counted:?}")
+                });
+            }
+        }
+        self.expect(counted.is_empty(), |_| {
+            "an environment has event types and no totals of them".to_owned()
+        });
+        Ok(())
+    }
+
     fn one_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
         let environment = key.environment.as_u64().to_be_bytes();
         let known = self.tables.environments.get(&environment)?.is_some();
@@ -782,6 +879,52 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn jobs(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.jobs.iter()? {
+            let (place, value) = row?;
+            let (environment, key) = (part(place.value(), 0), part(place.value(), 1));
+            self.report.jobs += 1;
+            self.saw(key);
+            let id = self.text::<JobKey>(key);
+            let row = decode::<JobV1>(value.value()).and_then(|row| {
+                row.into_domain(EnvironmentKey::from_u64(environment), JobKey::from_u64(key))
+            });
+            let Some(job) = self.readable(row, &format!("job {id}")) else {
+                continue;
+            };
+            let application = job.application.as_u64();
+            let known = self.is_known(application)?;
+            self.expect(known, |_| {
+                format!("job {id} is of an application that is not there")
+            });
+            let running = self.tables.running_jobs.get(place.value())?.is_some();
+            self.expect(running == job.runs(), |_| {
+                format!("job {id} is not among those that run as it is")
+            });
+            let listed = self.tables.application_jobs.get(&pair(application, key))?;
+            let listed = listed.map(|row| number(*row.value()));
+            self.expect(listed == Some(environment), |_| {
+                format!("job {id} is not listed in its application")
+            });
+        }
+        for row in self.tables.running_jobs.iter()? {
+            let (place, _) = row?;
+            let there = self.tables.jobs.get(place.value())?.is_some();
+            self.expect(there, |_| "a job runs that is not there".to_owned());
+        }
+        for row in self.tables.application_jobs.iter()? {
+            let (key, environment) = row?;
+            let place = pair(number(*environment.value()), part(key.value(), 1));
+            let row = self.tables.jobs.get(&place)?;
+            let row = row.and_then(|row| decode::<JobV1>(row.value()).ok());
+            let agrees = row.is_some_and(|job| job.application.as_u64() == part(key.value(), 0));
+            self.expect(agrees, |_| {
+                "an application lists a job that is not there".to_owned()
+            });
+        }
+        Ok(())
+    }
+
     fn rest(&mut self) -> Result<(), StoreError> {
         let mut hashes = BTreeSet::new();
         for row in self.tables.api_keys.iter()? {
@@ -798,19 +941,41 @@ impl Check<'_> {
                 });
             }
         }
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<(), StoreError> {
+        let mark = self.tables.meta.get(META_ROLLED_UP)?;
+        let mark = mark.map_or(Err(StoreError::Corrupt("it is not there")), |row| {
+            RolledUp::from_bytes(row.value())
+        });
+        let Some(mark) = self.readable(mark, "the mark of the roll-up") else {
+            return Ok(());
+        };
         for row in self.tables.counters.iter()? {
             let (key, value) = row?;
-            self.readable(decode::<CounterV1>(value.value()), "a counter");
-            let endpoint = part(key.value(), 0);
-            let there = self
-                .tables
-                .endpoints
-                .get(&endpoint.to_be_bytes())?
-                .is_some();
-            self.expect(there, |check| {
-                let id = check.text::<EndpointKey>(endpoint);
-                format!("there are counters of endpoint {id}, which is not there")
+            let (level, slot, subject) = counter_parts(key.value());
+            let resolution = Resolution::ALL.get(usize::from(level)).copied();
+            let known = resolution.ok_or(StoreError::Corrupt("its level is none"));
+            let counted = known.and_then(|_| statistics::read(value.value()));
+            let (Some(resolution), Some(counted)) =
+                (resolution, self.readable(counted, "a counter"))
+            else {
+                continue;
+            };
+            let name = resolution.name();
+            self.expect(counted.is_sound(), |_| {
+                format!("a counter of {name} {slot} does not agree with itself")
             });
+            for (coarser, slot) in rolled_into(resolution, slot, subject, mark) {
+                let key = counter(coarser as u8, slot, subject);
+                let row = self.tables.counters.get(&key)?;
+                let sum = row.and_then(|row| statistics::read(row.value()).ok());
+                self.expect(sum.is_some_and(|sum| sum.covers(&counted)), |_| {
+                    let coarser = coarser.name();
+                    format!("a counter of {name}s is not in that of {coarser} {slot}")
+                });
+            }
         }
         Ok(())
     }
@@ -839,5 +1004,21 @@ impl Check<'_> {
                 .to_owned()
         });
         Ok(())
+    }
+}
+
+/// The coarser slots that a counter must be in.
+fn rolled_into(
+    resolution: Resolution,
+    slot: u32,
+    subject: u64,
+    mark: RolledUp,
+) -> Vec<(Resolution, u32)> {
+    match resolution {
+        Resolution::Minute if mark.has(slot, subject) => [Resolution::Hour, Resolution::Day]
+            .map(|coarser| (coarser, coarser.slot_of_minute(slot)))
+            .into(),
+        Resolution::Hour => vec![(Resolution::Day, slot / 24)],
+        _ => Vec::new(),
     }
 }

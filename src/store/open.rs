@@ -16,6 +16,7 @@ use super::catalog::Catalog;
 use super::cipher::Cipher;
 use super::codec::{decode, encode};
 use super::rows::TotalsV1;
+use super::statistics::RolledUp;
 use super::tables::{self, META, Tables};
 use super::writer::{
     self, Change, Idempotent, Listeners, Operation, Queue, WriteError, WriterState, Written,
@@ -40,6 +41,7 @@ const META_ID_SECRET: &str = "id_secret";
 const META_KEY_CHECK: &str = "key_check";
 pub(super) const META_LAST_KEY: &str = "last_key";
 pub(super) const META_TOTALS: &str = "totals";
+pub(super) const META_ROLLED_UP: &str = "rolled_up";
 
 /// Waits between tries to reopen a store whose disk failed.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
@@ -539,12 +541,14 @@ fn initialise(
         let check = cipher.seal("meta", META_KEY_CHECK.as_bytes(), META_KEY_CHECK.as_bytes());
         let last_key = sequence.last().to_be_bytes();
         let totals = encode(&TotalsV1::default());
-        let rows: [(&str, &[u8]); 5] = [
+        let rolled_up = RolledUp::default().to_bytes();
+        let rows: [(&str, &[u8]); 6] = [
             (META_FORMAT, &[FORMAT]),
             (META_ID_SECRET, &id_secret),
             (META_KEY_CHECK, &check),
             (META_LAST_KEY, &last_key),
             (META_TOTALS, &totals),
+            (META_ROLLED_UP, &rolled_up),
         ];
         for (name, value) in rows {
             tables.meta.insert(name, value).map_err(unreadable)?;
@@ -583,6 +587,7 @@ fn read_opening_trusting(database: &Database, cipher: &Cipher) -> Result<Opening
         .try_into()
         .map_err(|_| unreadable("its last key is malformed"))?;
     let totals = decode::<TotalsV1>(&value(META_TOTALS)?).map_err(unreadable)?;
+    let rolled_up = RolledUp::from_bytes(&value(META_ROLLED_UP)?).map_err(unreadable)?;
     let environments = environments::load(&txn).map_err(unreadable)?;
     let first = environments.iter().map(|environment| environment.key).min();
     let default_environment = first.ok_or_else(|| unreadable("it has no environment"))?;
@@ -591,6 +596,7 @@ fn read_opening_trusting(database: &Database, cipher: &Cipher) -> Result<Opening
         state: WriterState {
             sequence: KeySequence::after(u64::from_be_bytes(last_key)),
             totals,
+            rolled_up,
         },
         api_keys: api_keys::load(&txn).map_err(unreadable)?,
         environments,

@@ -5,10 +5,10 @@ use redb::ReadTransaction;
 
 use super::codec::decode;
 use super::retention::content_bytes;
-use super::rows::{AttemptV1, CounterV1, DeliveryV1, MessageV1, TotalsV1};
+use super::rows::{AttemptV1, DeliveryV1, MessageV1, TotalsV1};
 use super::tables::{
-    APPLICATION_MESSAGES, ATTEMPTS, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, MESSAGE_UIDS,
-    MESSAGES, PAYLOADS, counter, message_uid, number_text, pair, part, second, triple,
+    APPLICATION_MESSAGES, ATTEMPTS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, MESSAGE_UIDS, MESSAGES,
+    PAYLOADS, message_uid, number_text, pair, part, second, triple,
 };
 use super::writer::read_due;
 use super::{Store, StoreError, tables};
@@ -297,31 +297,6 @@ impl Store {
                 return Ok(None);
             };
             Ok(stored(txn, message)?.map(|stored| (delivery.into(), stored)))
-        })
-    }
-
-    /// Counters of an endpoint, minute by minute, from `from` to before `to`.
-    #[expect(clippy::missing_panics_doc, reason = "keys have their width")]
-    pub fn counters(
-        &self,
-        endpoint: EndpointKey,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<(u32, CounterV1)>, StoreError> {
-        let range =
-            counter(endpoint.as_u64(), from.minute())..counter(endpoint.as_u64(), to.minute());
-        if range.start >= range.end {
-            return Ok(Vec::new());
-        }
-        self.read(|txn| {
-            let table = txn.open_table(COUNTERS)?;
-            let rows = table.range::<&[u8; 12]>(&range.start..&range.end)?;
-            rows.map(|row| {
-                let (key, value) = row?;
-                let minute = u32::from_be_bytes(key.value()[8..].try_into().expect("four bytes"));
-                Ok((minute, decode::<CounterV1>(value.value())?))
-            })
-            .collect()
         })
     }
 

@@ -8,14 +8,15 @@ use redb::ReadableTable as _;
 
 use super::catalog::write_state;
 use super::codec::{decode, encode};
-use super::rows::{AttemptV1, AttemptV1Ref, CounterV1, DeliveryV1};
+use super::erase::bare_attempt;
+use super::rows::{AttemptV1, AttemptV1Ref, DeliveryV1};
 use super::tables::{Tables, pair};
 use super::writer::{
     Batch, Change, Operation, Refusal, WriteError, Written, insert_due, remove_due,
 };
 use super::{Store, StoreError};
 use crate::domain::attempt::NewAttempt;
-use crate::domain::delivery::{AttemptMark, Delivery, Trigger, Verdict};
+use crate::domain::delivery::{ATTEMPTS_LISTED_MAX, AttemptMark, Delivery, Trigger, Verdict};
 use crate::domain::endpoint::{
     Disabled, DisabledReason, EndpointState, FAILING_FOR_MAX, FAILING_TOLD_AFTER, LiveEndpoint,
 };
@@ -119,11 +120,20 @@ impl Record {
                 continue;
             };
             let recorded = decode::<AttemptV1>(row.value())?.into_domain(mark.key);
-            if recorded.of == *self.attempt {
+            if recorded.of == *self.attempt || recorded.of == self.attempt.without_content() {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+}
+
+impl Record {
+    /// Whether the message's content was erased during the attempt: that took
+    /// away what the delivery waited for.
+    fn was_erased(&self, before: &Delivery, tables: &Tables<'_>) -> Result<bool, StoreError> {
+        let message = self.attempt.message.as_u64().to_be_bytes();
+        Ok(before.waiting() != Some(self.took) && tables.payloads.get(&message)?.is_none())
     }
 }
 
@@ -208,10 +218,16 @@ impl Operation for Record {
             batch.emit_attempt(tables, event_type, (key, &self.attempt), &after)?;
         }
         update_state(&self.attempt, tables, batch)?;
-        count(&self.attempt, self.payload_bytes, batch);
+        batch.count_attempt(&self.attempt, self.payload_bytes, tables)?;
+        // What a delivery does not list any more cannot be found to be erased.
+        if before.attempts.len() == ATTEMPTS_LISTED_MAX {
+            bare_attempt(before.attempts[0].key, tables)?;
+        }
+        let erased = self.was_erased(&before, tables)?;
+        let bare = erased.then(|| self.attempt.without_content());
         let next = after.waiting().map(|(due, _)| due);
         let row = AttemptV1Ref {
-            of: &self.attempt,
+            of: bare.as_ref().unwrap_or(&self.attempt),
             number: after.attempt_count,
             next,
         };
@@ -256,20 +272,6 @@ fn write_attempt(
         .insert(&pair(endpoint, key), &[] as &[u8])?;
     batch.totals.attempts += 1;
     Ok(())
-}
-
-fn count(attempt: &NewAttempt, payload_bytes: usize, batch: &mut Batch<'_>) {
-    let duration_ms = attempt.exchange.timing.total_us / 1000;
-    let delivered = attempt.verdict == Verdict::Delivered;
-    let counted = CounterV1 {
-        delivered: u32::from(delivered),
-        failed: u32::from(!delivered),
-        unanswered: u32::from(!delivered && attempt.exchange.response.is_none()),
-        duration_ms: u64::from(duration_ms),
-        duration_max_ms: duration_ms,
-        sent_bytes: payload_bytes as u64,
-    };
-    batch.count(attempt.endpoint, attempt.started, &counted);
 }
 
 /// What the attempt says about the endpoint, written only when it changes.

@@ -89,31 +89,41 @@ impl Operation for Replay {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Delivery, StoreError> {
-        let (endpoint, message, due) = (self.endpoint, self.message, batch.now);
-        let mut delivery = before.unwrap_or_else(|| Delivery {
+        let delivery = before.unwrap_or_else(|| Delivery {
             // No retries for what was only ever asked for by hand.
             retries_used: u16::try_from(SCHEDULE_STEPS_MAX).expect("a small constant"),
-            ..Delivery::new(due, Trigger::Manual)
+            ..Delivery::new(batch.now, Trigger::Manual)
         });
-        if let Some((old, _)) = delivery.waiting() {
-            remove_due(tables, batch, endpoint, old, message)?;
-        }
-        delivery.state = DeliveryState::Waiting {
-            due,
-            trigger: Trigger::Manual,
-        };
-        insert_due(tables, batch, endpoint, due, message, Trigger::Manual)?;
-        let row = encode(&DeliveryV1::from(&delivery));
-        tables
-            .deliveries
-            .insert(&pair(message.as_u64(), endpoint.as_u64()), row.as_slice())?;
+        let of = (self.endpoint, self.message);
+        let delivery = make_due(delivery, Trigger::Manual, of, tables, batch)?;
         batch.tell(Change::Waiting {
-            endpoint,
-            message,
-            due,
+            endpoint: self.endpoint,
+            message: self.message,
+            due: batch.now,
             trigger: Trigger::Manual,
             content: None,
         });
         Ok(delivery)
     }
+}
+
+/// Lets a delivery wait for an attempt now, whatever it waited for.
+pub(super) fn make_due(
+    mut delivery: Delivery,
+    trigger: Trigger,
+    (endpoint, message): (EndpointKey, MessageKey),
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<Delivery, StoreError> {
+    if let Some((old, _)) = delivery.waiting() {
+        remove_due(tables, batch, endpoint, old, message)?;
+    }
+    let due = batch.now;
+    delivery.state = DeliveryState::Waiting { due, trigger };
+    insert_due(tables, batch, endpoint, due, message, trigger)?;
+    let row = encode(&DeliveryV1::from(&delivery));
+    tables
+        .deliveries
+        .insert(&pair(message.as_u64(), endpoint.as_u64()), row.as_slice())?;
+    Ok(delivery)
 }

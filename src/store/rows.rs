@@ -20,19 +20,22 @@ use crate::domain::attempt::{
 use crate::domain::audit::AuditEntry;
 use crate::domain::delivery::{AttemptMark, Delivery, DeliveryState, Told, Trigger, Verdict};
 use crate::domain::endpoint::{
-    CustomHeader, Disabled, DisabledReason, Endpoint, EndpointState, SuccessRule,
+    CustomHeader, Disabled, DisabledReason, Endpoint, EndpointSecret, EndpointState, SuccessRule,
 };
 use crate::domain::environment::Environment;
+use crate::domain::event_type::{Audience, Content, EventType};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
-    ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey,
+    ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey, JobKey,
     MessageKey, ReceivedKey,
 };
 use crate::domain::inbox::{Inbox, Received};
+use crate::domain::job::{Job, JobFilter, JobKind, JobState, Progress, Selection, Standing};
 use crate::domain::message::{JSON, Message, Origin};
 use crate::domain::principal::Capabilities;
 use crate::domain::secret::Secret;
 use crate::domain::signing::{Scheme, SigningSecret};
+use crate::domain::statistics::{Counter, Histogram};
 use crate::domain::time::Timestamp;
 
 macro_rules! row {
@@ -198,6 +201,10 @@ impl ApplicationV1 {
     }
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with one another"
+)]
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EndpointV1 {
@@ -212,6 +219,8 @@ pub(super) struct EndpointV1 {
     event_types: Vec<String>,
     channels: Vec<String>,
     signatures: Vec<Scheme>,
+    payload_in_headers: bool,
+    ascii_body: bool,
     retry_schedule_ms: Option<Vec<u64>>,
     timeout_ms: Option<u64>,
     rate_limit: Option<u32>,
@@ -231,7 +240,8 @@ row!(EndpointV1, 1);
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EndpointSecretsV1 {
-    secrets: Vec<String>,
+    /// Each with the moment from which it does not sign.
+    secrets: Vec<(String, Option<Timestamp>)>,
     headers: Vec<(String, String)>,
 }
 row!(EndpointSecretsV1, 1);
@@ -240,12 +250,9 @@ impl From<&Endpoint> for EndpointSecretsV1 {
     fn from(endpoint: &Endpoint) -> Self {
         let header =
             |header: &CustomHeader| (header.name.clone(), header.value.expose().to_owned());
+        let secret = |of: &EndpointSecret| (of.secret.text().expose().to_owned(), of.expires);
         Self {
-            secrets: endpoint
-                .secrets
-                .iter()
-                .map(|secret| secret.text().expose().to_owned())
-                .collect(),
+            secrets: endpoint.secrets.iter().map(secret).collect(),
             headers: endpoint.headers.iter().map(header).collect(),
         }
     }
@@ -273,6 +280,8 @@ impl EndpointV1 {
                 .collect(),
             channels: endpoint.channels.clone(),
             signatures: endpoint.signatures.clone(),
+            payload_in_headers: endpoint.payload_in_headers,
+            ascii_body: endpoint.ascii_body,
             retry_schedule_ms: endpoint
                 .retry_schedule
                 .as_ref()
@@ -303,10 +312,13 @@ impl EndpointV1 {
             .event_types
             .iter()
             .map(|text| EventFilter::parse(text).map_err(|_| BAD_FILTER));
-        let signing = secrets
-            .secrets
-            .iter()
-            .map(|text| SigningSecret::parse(text).map_err(|_| BAD_SECRET));
+        let signing = secrets.secrets.iter().map(|(text, expires)| {
+            let secret = SigningSecret::parse(text).map_err(|_| BAD_SECRET)?;
+            Ok(EndpointSecret {
+                secret,
+                expires: *expires,
+            })
+        });
         let header = |(name, value)| CustomHeader {
             name,
             value: Secret::new(value),
@@ -324,8 +336,10 @@ impl EndpointV1 {
             event_types: event_types.collect::<Result<_, _>>()?,
             channels: self.channels,
             headers: secrets.headers.into_iter().map(header).collect(),
-            secrets: signing.collect::<Result<_, _>>()?,
+            secrets: signing.collect::<Result<_, StoreError>>()?,
             signatures: self.signatures,
+            payload_in_headers: self.payload_in_headers,
+            ascii_body: self.ascii_body,
             retry_schedule: self
                 .retry_schedule_ms
                 .map(|waits| waits.into_iter().map(Duration::from_millis).collect()),
@@ -553,6 +567,95 @@ impl AttemptV1 {
     }
 }
 
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct JobV1 {
+    pub(super) application: ApplicationKey,
+    endpoint: Option<EndpointKey>,
+    kind: JobKind,
+    event_types: Vec<String>,
+    channels: Vec<String>,
+    standing: Option<Standing>,
+    status_class: Option<u16>,
+    since: Timestamp,
+    until: Timestamp,
+    next: MessageKey,
+    end: MessageKey,
+    rate_per_second: Option<u32>,
+    total: Option<u64>,
+    progress: Progress,
+    state: JobState,
+    created: Timestamp,
+    updated: Timestamp,
+}
+row!(JobV1, 1);
+
+impl From<&Job> for JobV1 {
+    fn from(job: &Job) -> Self {
+        let filter = &job.selection.filter;
+        let event_types = filter.event_types.iter();
+        Self {
+            application: job.application,
+            endpoint: job.endpoint,
+            kind: job.selection.kind,
+            event_types: event_types.map(|one| one.as_str().to_owned()).collect(),
+            channels: filter.channels.clone(),
+            standing: filter.standing,
+            status_class: filter.status_class,
+            since: job.since,
+            until: job.until,
+            next: job.next,
+            end: job.end,
+            rate_per_second: job.rate_per_second,
+            total: job.total,
+            progress: job.progress,
+            state: job.state,
+            created: job.created,
+            updated: job.updated,
+        }
+    }
+}
+
+impl JobV1 {
+    pub(super) fn into_domain(
+        self,
+        environment: EnvironmentKey,
+        key: JobKey,
+    ) -> Result<Job, StoreError> {
+        const BAD_FILTER: StoreError = StoreError::Corrupt("a job with an event type that is none");
+        let event_types = self
+            .event_types
+            .iter()
+            .map(|text| EventFilter::parse(text).map_err(|_| BAD_FILTER));
+        let filter = JobFilter {
+            event_types: event_types.collect::<Result<_, _>>()?,
+            channels: self.channels,
+            standing: self.standing,
+            status_class: self.status_class,
+        };
+        Ok(Job {
+            key,
+            environment,
+            application: self.application,
+            endpoint: self.endpoint,
+            selection: Selection {
+                kind: self.kind,
+                filter,
+            },
+            since: self.since,
+            until: self.until,
+            next: self.next,
+            end: self.end,
+            rate_per_second: self.rate_per_second,
+            total: self.total,
+            progress: self.progress,
+            state: self.state,
+            created: self.created,
+            updated: self.updated,
+        })
+    }
+}
+
 /// The answer that an idempotency key repeats.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
@@ -638,28 +741,118 @@ impl ReceivedV1 {
     }
 }
 
-/// What one endpoint's attempts of one minute came to.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct EventTypeV1 {
+    description: String,
+    schema: Option<String>,
+    examples: Vec<String>,
+    /// `None`: it is for everyone.
+    pub(super) applications: Option<Vec<ApplicationKey>>,
+    archived: bool,
+    created: Timestamp,
+    updated: Timestamp,
+}
+row!(EventTypeV1, 1);
+
+impl From<&EventType> for EventTypeV1 {
+    fn from(event_type: &EventType) -> Self {
+        Self {
+            description: event_type.description.clone(),
+            schema: event_type.content.schema.clone(),
+            examples: event_type.content.examples.clone(),
+            applications: match &event_type.audience {
+                Audience::Everyone => None,
+                Audience::Only(applications) => Some(applications.clone()),
+            },
+            archived: event_type.archived,
+            created: event_type.created,
+            updated: event_type.updated,
+        }
+    }
+}
+
+impl EventTypeV1 {
+    pub(super) fn into_domain(self, environment: EnvironmentKey, name: String) -> EventType {
+        EventType {
+            environment,
+            name,
+            description: self.description,
+            content: Content {
+                schema: self.schema,
+                examples: self.examples,
+            },
+            audience: self.applications.map_or(Audience::Everyone, Audience::Only),
+            archived: self.archived,
+            created: self.created,
+            updated: self.updated,
+        }
+    }
+}
+
+/// What an environment's event types come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CounterV1 {
-    pub delivered: u32,
-    pub failed: u32,
-    /// Attempts without any HTTP answer, among `failed`.
-    pub unanswered: u32,
-    pub duration_ms: u64,
-    pub duration_max_ms: u32,
-    pub sent_bytes: u64,
+pub(super) struct EventTypeTotalsV1 {
+    pub types: u64,
+    /// Of their texts.
+    pub bytes: u64,
+}
+row!(EventTypeTotalsV1, 1);
+
+/// What was counted for one subject in one slot of time.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct CounterV1 {
+    messages: u64,
+    payload_bytes: u64,
+    delivered: u64,
+    failed: u64,
+    /// Numbers of outcomes and how often each was, none left out but zeros.
+    outcomes: Vec<(u8, u64)>,
+    duration_ms: u64,
+    duration_max_ms: u32,
+    /// Buckets of durations, as outcomes.
+    durations: Vec<(u8, u64)>,
+    sent_bytes: u64,
 }
 row!(CounterV1, 1);
 
+impl From<Counter> for CounterV1 {
+    fn from(counter: Counter) -> Self {
+        let outcomes = (0..).zip(counter.outcomes).filter(|(_, count)| *count > 0);
+        Self {
+            messages: counter.messages,
+            payload_bytes: counter.payload_bytes,
+            delivered: counter.delivered,
+            failed: counter.failed,
+            outcomes: outcomes.collect(),
+            duration_ms: counter.duration_ms,
+            duration_max_ms: counter.duration_max_ms,
+            durations: counter.durations.into_buckets(),
+            sent_bytes: counter.sent_bytes,
+        }
+    }
+}
+
 impl CounterV1 {
-    /// Both minutes, or both halves of one, together.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.delivered += other.delivered;
-        self.failed += other.failed;
-        self.unanswered += other.unanswered;
-        self.duration_ms += other.duration_ms;
-        self.duration_max_ms = self.duration_max_ms.max(other.duration_max_ms);
-        self.sent_bytes += other.sent_bytes;
+    pub(super) fn into_domain(self) -> Result<Counter, StoreError> {
+        let mut counter = Counter {
+            messages: self.messages,
+            payload_bytes: self.payload_bytes,
+            delivered: self.delivered,
+            failed: self.failed,
+            duration_ms: self.duration_ms,
+            duration_max_ms: self.duration_max_ms,
+            durations: Histogram::from_buckets(self.durations)
+                .ok_or(StoreError::Corrupt("a counter with buckets out of order"))?,
+            sent_bytes: self.sent_bytes,
+            ..Counter::default()
+        };
+        for (outcome, count) in self.outcomes {
+            let known = counter.outcomes.get_mut(usize::from(outcome));
+            *known.ok_or(StoreError::Corrupt("a counter of an unknown outcome"))? = count;
+        }
+        Ok(counter)
     }
 }
 

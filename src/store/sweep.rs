@@ -8,16 +8,16 @@ use redb::ReadableTable as _;
 
 use super::codec::{decode, encode};
 use super::rows::{ApplicationV1, DeliveryV1, InboxV1, MessageV1};
-use super::tables::{self, Tables, counter, message_uid, number_text, pair, part, second, triple};
+use super::tables::{self, Tables, message_uid, number_text, pair, part, second, triple};
 use super::writer::{Batch, Operation, Refusal, WriteError, read_due, remove_due};
-use super::{Store, StoreError, applications};
+use super::{Store, StoreError, applications, event_types, jobs};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::environment::OPERATIONAL_UID;
-use crate::domain::ids::{ApplicationKey, EndpointKey, InboxKey, Key, MessageKey};
+use crate::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey};
 use crate::domain::inbox::Inbox;
 
 /// Rows of a kind that one step removes, or looks at, at most.
-const STEP_ROWS: usize = 500;
+pub(super) const STEP_ROWS: usize = 500;
 
 /// What a tombstone stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +134,7 @@ fn sweep_environment(
     batch: &mut Batch<'_>,
 ) -> Result<bool, StoreError> {
     Ok(delete_applications(environment, tables, batch)?
+        && event_types::remove_all_of(EnvironmentKey::from_u64(environment), tables)?
         && sweep_inboxes(environment, inboxes_from, tables)?
         && sweep_audit(environment, tables)?)
 }
@@ -265,7 +266,10 @@ fn sweep_application(
             .application_endpoints
             .remove(&pair(application, endpoint))?;
     }
-    if more_endpoints {
+    if more_endpoints || !event_types::forget_application(application, tables)? {
+        return Ok(false);
+    }
+    if !jobs::sweep(application, STEP_ROWS, tables)? {
         return Ok(false);
     }
     let uids = application.to_be_bytes().to_vec()..(application + 1).to_be_bytes().to_vec();
@@ -305,10 +309,6 @@ fn sweep_endpoint(
     if attempts.len() == STEP_ROWS {
         return Ok(false);
     }
-    let minutes = counter(endpoint, 0)..=counter(endpoint, u32::MAX);
-    tables
-        .counters
-        .retain_in::<&[u8; 12], _>(&minutes.start()..=&minutes.end(), |_, _| false)?;
     tables.endpoint_states.remove(&endpoint.to_be_bytes())?;
     tables.endpoints.remove(&endpoint.to_be_bytes())?;
     Ok(true)

@@ -96,8 +96,20 @@ tables! {
     inbox_tokens, INBOX_TOKENS = "inbox_tokens": &'static [u8] => &'static [u8; 8];
     /// inbox, received → [`ReceivedV1`](super::rows::ReceivedV1)
     received, RECEIVED = "received": &'static [u8; 16] => &'static [u8];
-    /// endpoint, minute → [`CounterV1`](super::rows::CounterV1)
-    counters, COUNTERS = "counters": &'static [u8; 12] => &'static [u8];
+    /// environment, name → [`EventTypeV1`](super::rows::EventTypeV1)
+    event_types, EVENT_TYPES = "event_types": &'static [u8] => &'static [u8];
+    /// application, name of an event type that names it → environment
+    application_event_types, APPLICATION_EVENT_TYPES = "application_event_types": &'static [u8] => &'static [u8; 8];
+    /// environment → [`EventTypeTotalsV1`](super::rows::EventTypeTotalsV1); no row: it has none
+    event_type_totals, EVENT_TYPE_TOTALS = "event_type_totals": &'static [u8; 8] => &'static [u8];
+    /// environment, job → [`JobV1`](super::rows::JobV1)
+    jobs, JOBS = "jobs": &'static [u8; 16] => &'static [u8];
+    /// environment, job → nothing; no row once it has ended
+    running_jobs, RUNNING_JOBS = "running_jobs": &'static [u8; 16] => &'static [u8];
+    /// application, job → environment
+    application_jobs, APPLICATION_JOBS = "application_jobs": &'static [u8; 16] => &'static [u8; 8];
+    /// level, slot, subject → [`CounterV1`](super::rows::CounterV1); see [`counter`]
+    counters, COUNTERS = "counters": &'static [u8; 13] => &'static [u8];
     /// deleted environment, application or endpoint → what is left to sweep
     tombstones, TOMBSTONES = "tombstones": &'static [u8; 8] => &'static [u8];
 }
@@ -137,6 +149,16 @@ pub(super) fn number_text(number: u64, text: &str) -> Vec<u8> {
     key
 }
 
+/// Every key that begins with `number`, with any text after it.
+pub(super) fn texts_of(number: u64) -> std::ops::Range<Vec<u8>> {
+    number.to_be_bytes().to_vec()..(number + 1).to_be_bytes().to_vec()
+}
+
+/// The text of a key of a number and a text.
+pub(super) fn text_of(key: &[u8]) -> String {
+    String::from_utf8_lossy(key.get(8..).unwrap_or_default()).into_owned()
+}
+
 /// The key of a message's uid: application, uid, 0, message.
 pub(super) fn message_uid(application: u64, uid: &str, message: u64) -> Vec<u8> {
     let mut key = number_text(application, uid);
@@ -145,10 +167,20 @@ pub(super) fn message_uid(application: u64, uid: &str, message: u64) -> Vec<u8> 
     key
 }
 
-/// The key of a counter.
-pub(super) fn counter(endpoint: u64, minute: u32) -> [u8; 12] {
-    let mut key = [0; 12];
-    key[..8].copy_from_slice(&endpoint.to_be_bytes());
-    key[8..].copy_from_slice(&minute.to_be_bytes());
+/// The key of a counter: level (0 minutes, 1 hours, 2 days), slot counted from
+/// the epoch, and an endpoint, application or environment. Ordered by time, so
+/// that what is written lies together and what is forgotten lies in front.
+pub(super) fn counter(level: u8, slot: u32, subject: u64) -> [u8; 13] {
+    let mut key = [0; 13];
+    key[0] = level;
+    key[1..5].copy_from_slice(&slot.to_be_bytes());
+    key[5..].copy_from_slice(&subject.to_be_bytes());
     key
+}
+
+/// The level, slot and subject of a counter's key.
+pub(super) fn counter_parts(key: &[u8; 13]) -> (u8, u32, u64) {
+    let slot = u32::from_be_bytes(key[1..5].try_into().expect("four bytes"));
+    let subject = u64::from_be_bytes(key[5..].try_into().expect("eight bytes"));
+    (key[0], slot, subject)
 }

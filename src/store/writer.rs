@@ -19,8 +19,9 @@ use redb::ReadableTable as _;
 use super::catalog::{ApplicationEntry, Overlay};
 use super::codec::{decode, encode};
 use super::open::{Inner, META_LAST_KEY, META_TOTALS};
-use super::rows::{AnswerV1, AuditV1, CounterV1, TotalsV1};
-use super::tables::{Tables, counter, part};
+use super::rows::{AnswerV1, AuditV1, TotalsV1};
+use super::statistics::{RolledUp, Tally};
+use super::tables::{Tables, part};
 use super::{StoreError, tables};
 use crate::domain::api_key::ApiKey;
 use crate::domain::audit::{AuditAction, AuditEntry};
@@ -64,6 +65,21 @@ pub enum Refusal {
     NoApiKey,
     #[error("there is no such inbox")]
     NoInbox,
+    #[error("there is no such event type")]
+    NoEventType,
+    /// The environment has one of this name.
+    #[error("the event type is there already")]
+    EventTypeTaken,
+    /// The environment has as many as it may.
+    #[error("there are too many event types")]
+    EventTypesFull,
+    #[error("there is no such job")]
+    NoJob,
+    #[error("the job has ended")]
+    JobEnded,
+    /// As many jobs run as an environment may have.
+    #[error("too many jobs run")]
+    TooManyJobs,
     #[error("there is no such environment")]
     NoEnvironment,
     /// Another environment has it.
@@ -81,9 +97,12 @@ pub enum Refusal {
     /// Another one has this uid; here is its name.
     #[error("the uid is taken")]
     UidTaken,
-    /// Retention took the payload.
+    /// Retention took the payload, or it was erased.
     #[error("the payload is no longer kept")]
     PayloadGone,
+    /// One more secret would sign than an endpoint may have.
+    #[error("the endpoint has too many valid secrets")]
+    TooManySecrets,
     /// The endpoint is disabled.
     #[error("the endpoint is disabled")]
     EndpointDisabled,
@@ -132,6 +151,18 @@ pub enum Change {
         trigger: Trigger,
         content: Option<Arc<(Message, Bytes)>>,
     },
+    /// A job made these due: they are to be read, in their order.
+    Fed {
+        endpoint: EndpointKey,
+        messages: Vec<MessageKey>,
+    },
+    /// A delivery waits no more, and is not to be sent.
+    Cancelled {
+        endpoint: EndpointKey,
+        message: MessageKey,
+    },
+    /// A job was made.
+    Job,
     /// The store was opened anew after a failure: what became of the writes
     /// before it is only on disk.
     Reopened,
@@ -177,9 +208,10 @@ pub(super) struct Batch<'a> {
     pub totals: TotalsV1,
     /// Endpoints and applications as this transaction leaves them.
     pub overlay: Overlay,
+    /// What the operations have counted.
+    pub tally: Tally,
     sequence: KeySequence,
     changes: Vec<Change>,
-    counters: BTreeMap<(EndpointKey, u32), CounterV1>,
     wrote: bool,
 }
 
@@ -192,14 +224,6 @@ impl Batch<'_> {
     /// Tells listeners after the commit.
     pub(super) fn tell(&mut self, change: Change) {
         self.changes.push(change);
-    }
-
-    /// Adds to an endpoint's counter of `at`'s minute.
-    pub(super) fn count(&mut self, endpoint: EndpointKey, at: Timestamp, counted: &CounterV1) {
-        self.counters
-            .entry((endpoint, at.minute()))
-            .or_default()
-            .add(counted);
     }
 
     /// An application and its endpoints, as this transaction sees them. There
@@ -306,15 +330,7 @@ impl Batch<'_> {
     }
 
     fn flush(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        for ((endpoint, minute), counted) in std::mem::take(&mut self.counters) {
-            let key = counter(endpoint.as_u64(), minute);
-            let mut row = match tables.counters.get(&key)? {
-                Some(bytes) => decode::<CounterV1>(bytes.value())?,
-                None => CounterV1::default(),
-            };
-            row.add(&counted);
-            tables.counters.insert(&key, encode(&row).as_slice())?;
-        }
+        self.tally.flush(tables)?;
         tables
             .meta
             .insert(META_LAST_KEY, self.sequence.last().to_be_bytes().as_slice())?;
@@ -606,6 +622,7 @@ fn closed() -> StoreError {
 pub(super) struct WriterState {
     pub sequence: KeySequence,
     pub totals: TotalsV1,
+    pub rolled_up: RolledUp,
 }
 
 /// Runs until the queue is closed and empty. Ends the process on a panic:
@@ -677,9 +694,9 @@ fn commit(inner: &Inner, jobs: &mut Vec<Box<dyn Job>>) -> Result<Vec<Change>, St
             now: inner.clock.now(),
             totals: before.totals,
             overlay: Overlay::default(),
+            tally: Tally::new(before.rolled_up),
             sequence: before.sequence,
             changes: Vec::new(),
-            counters: BTreeMap::new(),
             wrote: false,
         };
         for job in jobs.iter_mut() {
@@ -694,6 +711,7 @@ fn commit(inner: &Inner, jobs: &mut Vec<Box<dyn Job>>) -> Result<Vec<Change>, St
         let after = WriterState {
             sequence: batch.sequence,
             totals: batch.totals,
+            rolled_up: batch.tally.rolled_up,
         };
         (batch.changes, batch.overlay, after)
     };

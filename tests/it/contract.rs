@@ -105,6 +105,7 @@ async fn nothing_of_the_api_answers_without_a_key() {
             .replace("{msg}", "c")
             .replace("{atmpt}", "d")
             .replace("{token}", "e")
+            .replace("{job}", "f")
             .replace("{key}", "f")
             .replace("{env}", "g");
         let call = app.request(method, &format!("/api/v1{path}"));
@@ -445,7 +446,8 @@ async fn null_is_the_same_as_leaving_a_field_out() {
         "url": URL, "name": null, "uid": null, "channels": null, "enabled": null,
         "eventTypes": null, "headers": null, "secrets": null, "description": null,
         "paused": null, "signatures": null, "retrySchedule": null, "rateLimit": null,
-        "timeoutSeconds": null, "success": null, "metadata": null
+        "timeoutSeconds": null, "success": null, "metadata": null,
+        "payloadInHeaders": null, "asciiBody": null
     });
     let path = endpoints(&application);
     let with_nulls = app.post(&path, nulls.clone()).await.ok(201).json();
@@ -457,7 +459,8 @@ async fn null_is_the_same_as_leaving_a_field_out() {
         "eventTypes": ["a.b"], "headers": {"x-a": "1"}, "secrets": ["text"],
         "description": "d", "paused": true, "signatures": [{"scheme": "standard"}],
         "retrySchedule": ["1s"], "rateLimit": 5, "timeoutSeconds": 7,
-        "success": {"status": 201, "body": null}, "metadata": {"k": "v"}
+        "success": {"status": 201, "body": null}, "metadata": {"k": "v"},
+        "payloadInHeaders": true, "asciiBody": true
     });
     let before = app.post(&path, full).await.ok(201).json();
     let id = before["id"].as_str().unwrap();

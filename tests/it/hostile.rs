@@ -15,7 +15,7 @@ use hookpost::domain::time::Timestamp;
 use serde_json::{Value, json};
 
 use self::client::{Ask, Sent, Told};
-use self::routes::{Face, Kind, READ_ONLY, Route};
+use self::routes::{EVENT_TYPE, EVENT_TYPE_SENT, Face, Kind, READ_ONLY, READ_ONLY_OF_JOBS, Route};
 use crate::support::app::{KEY, Options, TestApp};
 use crate::support::sink::Sink;
 
@@ -65,6 +65,7 @@ struct Place {
     ep: String,
     msg: String,
     atmpt: String,
+    job: String,
 }
 
 impl World {
@@ -107,12 +108,32 @@ impl World {
     async fn furnish(&mut self) {
         self.endpoints = self.place_for_endpoints().await;
         self.messages = self.place_for_messages().await;
+        self.event_types().await;
+        self.app
+            .until("jobs have come to rest", async || {
+                let running = self.app.store.running_jobs().expect("it reads");
+                let held = running.iter().all(|job| job.endpoint.is_some());
+                held.then_some(())
+            })
+            .await;
         let made = self.app.post("/api/v1/keys", json!({})).await;
         self.key = made.ok(201).id();
         let body = routes::environment_body();
         let made = self.app.post("/api/v1/environments", body).await;
         self.env = made.ok(201).id();
         self.before = self.app.store.dump();
+    }
+
+    /// One to be asked for, and one with examples.
+    async fn event_types(&self) {
+        let types = [
+            json!({"name": EVENT_TYPE}),
+            json!({"name": EVENT_TYPE_SENT, "examples": [{}, {}]}),
+        ];
+        for event_type in types {
+            let made = self.app.post("/api/v1/event-types", event_type).await;
+            assert!([201, 409].contains(&made.status), "{}", made.text());
+        }
     }
 
     async fn place_for_endpoints(&self) -> Place {
@@ -138,17 +159,21 @@ impl World {
         let path = format!("/api/v1/applications/{app}/messages/{msg}/attempts");
         let atmpt = self.app.get(&path).await.ok(200).items()[0]["id"].clone();
         let atmpt = atmpt.as_str().expect("a text").to_owned();
+        // It waits: its endpoint is paused.
+        let path = format!("/api/v1/applications/{app}/endpoints/{ep}/recoveries");
+        let job = self.app.post(&path, json!({"since": 0})).await.ok(202).id();
         Place {
             app,
             ep,
             msg,
             atmpt,
+            job,
         }
     }
 
     /// What stands for a parameter in a good request.
     fn good(&self, route: &Route, param: &str) -> &str {
-        let place = if route.path.contains("/messages") {
+        let place = if route.is_of_messages() {
             &self.messages
         } else {
             &self.endpoints
@@ -158,7 +183,9 @@ impl World {
             "{ep}" => &place.ep,
             "{msg}" => &place.msg,
             "{atmpt}" => &place.atmpt,
+            "{job}" => &place.job,
             "{token}" => &self.token,
+            "{name}" => EVENT_TYPE,
             "{key}" => &self.key,
             "{env}" => &self.env,
             other => panic!("nothing stands for {other} among the hostile requests"),
@@ -204,7 +231,7 @@ impl World {
         let changed = self.before != after;
         let refused = !(200..400).contains(&status);
         let reads = ["GET", "HEAD", "OPTIONS"].contains(&ask.method.as_str());
-        if changed && (refused || (reads && route.face() != Face::Inbox)) {
+        if changed && (refused || (reads && route.face() != Face::Inbox && !route.writes())) {
             let tables = difference(&self.before, &after);
             faults.push(format!("{status}, but the store changed: {tables:?}"));
         }
@@ -300,7 +327,7 @@ async fn good_requests_are_answered_and_change_what_they_say() {
         world.ask("good", &route, &ask, &Want::Good).await;
         // The control of all that follows: a change is seen.
         let changed = before != world.app.store.dump();
-        assert_eq!(changed, route.method != "GET", "{route:?}");
+        assert_eq!(changed, route.writes(), "{route:?}");
     }
     world.finish("good requests");
 }
@@ -321,9 +348,14 @@ async fn every_field_of_an_answer_has_a_case() {
         let Some(answer) = answer.as_object() else {
             continue;
         };
+        // So does an example, with the message that it was sent as.
+        if route.path.ends_with("/examples") {
+            continue;
+        }
         for name in answer.keys() {
             let known = fields.iter().any(|field| field.name == name);
-            let read_only = READ_ONLY.contains(&name.as_str());
+            let of_job = route.is_of_a_job() && READ_ONLY_OF_JOBS.contains(&name.as_str());
+            let read_only = of_job || READ_ONLY.contains(&name.as_str());
             assert!(
                 known || read_only,
                 "{route:?}: no case for the field {name}"
@@ -500,7 +532,7 @@ async fn ids_that_name_nothing_are_not_found_whatever_they_are() {
         for param in route.params() {
             let good = world.good(&route, &param).to_owned();
             let (here, there) = (world.messages.clone(), world.endpoints.clone());
-            let (own, foreign) = if route.path.contains("/messages") {
+            let (own, foreign) = if route.is_of_messages() {
                 (here, there)
             } else {
                 (there, here)
@@ -513,6 +545,7 @@ async fn ids_that_name_nothing_are_not_found_whatever_they_are() {
                 ("{ep}", &own.ep),
                 ("{msg}", &own.msg),
                 ("{atmpt}", &own.atmpt),
+                ("{job}", &own.job),
             ] {
                 if kind != param && !id.is_empty() {
                     bad.push(id.clone().into_bytes());
@@ -868,6 +901,24 @@ async fn headers_that_ask_for_what_is_not_done_are_refused_or_ignored() {
     world.finish("headers");
 }
 
+/// Queries for statistics, as the test below takes them.
+const PERIODS: [(&str, &str, bool); 14] = [
+    ("resolution", "resolution=second", true),
+    ("resolution", "resolution=Hour", true),
+    ("resolution", "resolution=day", false),
+    ("resolution", "resolution=", false),
+    ("from", "from=x", true),
+    ("from", "from=-1", true),
+    ("from", "from=0", true),
+    ("from", "from=1.5", true),
+    ("to", "to=x", true),
+    ("to", "to=0", true),
+    ("to", "to=1", false),
+    ("to", "to=18446744073709551615", true),
+    ("to", "to=18446744073709551616", true),
+    ("to", "to=257700000000000&resolution=minute", true),
+];
+
 #[tokio::test]
 async fn queries_that_make_no_sense_are_named() {
     let mut world = World::start().await;
@@ -901,12 +952,21 @@ async fn queries_that_make_no_sense_are_named() {
         ("received", "before=%ff%fe", true),
         ("audit", "before=x", true),
         ("audit", "before=0", true),
+        ("job", "before=x", true),
+        ("job", "before=0", true),
+        ("state", "state=x", true),
+        ("state", "state=RUNNING", true),
+        ("state", "state=running", false),
         ("attempt", "before=x", true),
         ("attempt", "before=-1", true),
         ("attempt", "before=18446744073709551615", false),
         ("attempt", "before=0", false),
         ("attempt", "before=18446744073709551616", true),
         ("after", "after=18446744073709551615", false),
+        ("archived", "archived=x", true),
+        ("archived", "archived=1", true),
+        ("archived", "archived=True", true),
+        ("archived", "archived=true&archived=false", false),
         ("after", "after=x", true),
         ("after", "after=-1", true),
         ("after", "after=1e3", true),
@@ -920,8 +980,9 @@ async fn queries_that_make_no_sense_are_named() {
         ("eventType", "eventType=***", true),
         ("eventType", "eventType=**", false),
     ]
-    .map(|(name, query, refused)| (name, query.to_owned(), refused))
     .into_iter()
+    .chain(PERIODS)
+    .map(|(name, query, refused)| (name, query.to_owned(), refused))
     .chain([
         ("message", format!("before={long}"), true),
         ("received", format!("before={long}"), true),
@@ -963,7 +1024,8 @@ async fn queries_that_make_no_sense_are_named() {
 /// Whether a known parameter is written so: `before` is of several kinds.
 fn shows(known: &str, written: &str) -> bool {
     known == written
-        || (written == "before" && ["message", "received", "attempt", "audit"].contains(&known))
+        || (written == "before"
+            && ["message", "received", "attempt", "audit", "job"].contains(&known))
 }
 
 #[tokio::test]

@@ -12,16 +12,25 @@ mod deliveries;
 #[cfg(unix)]
 mod disk_full;
 mod environments;
+mod erasing;
+mod event_types;
 mod evil_endpoints;
 mod field_rules;
 mod guard;
 mod hostile;
 mod inboxes;
 mod isolation;
+#[cfg(unix)]
+mod job_commands;
+#[cfg(unix)]
+mod job_crash;
+mod jobs;
 mod layers;
 mod operational_events;
+mod payload_forms;
 mod python_verification;
 mod restarts;
+mod rotation;
 mod scopes;
 mod secrets;
 mod settings;
@@ -29,6 +38,7 @@ mod simulation;
 #[cfg(feature = "mutants")]
 mod simulation_mutants;
 mod slow_clients;
+mod statistics;
 mod stopped_keys;
 mod store_crashes;
 mod store_files;

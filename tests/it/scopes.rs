@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hookpost::control::api_keys::ApiKeyInput;
-use hookpost::control::endpoints::EndpointInput;
+use hookpost::control::endpoints::{EndpointInput, RotationInput};
+use hookpost::control::event_types::{EventTypeInput, ImportOptions};
+use hookpost::control::jobs::JobInput;
 use hookpost::control::{Control, ControlError};
 use hookpost::domain::address::DestinationPolicy;
 use hookpost::domain::application::ApplicationChange;
 use hookpost::domain::endpoint::MASKED;
+use hookpost::domain::event_type::{Audience, Content, EventTypeChange, NewEventType};
 use hookpost::domain::ids::{
-    ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, Key as _, MessageKey,
+    ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, JobKey, Key as _, MessageKey,
 };
+use hookpost::domain::job::JobKind;
 use hookpost::domain::message::{JSON, NewMessage, Origin, Target};
 use hookpost::domain::principal::{Principal, Scope};
+use hookpost::domain::statistics::{Period, Resolution};
 use hookpost::engine::transport::HttpTransport;
 use hookpost::seams::entropy::SystemEntropy;
-use hookpost::store::{Refusal, WriteError};
+use hookpost::store::{Refusal, Subject, WriteError};
 use serde_json::json;
 
 use crate::support::app::TestApp;
@@ -26,6 +31,8 @@ struct Tenant {
     application: ApplicationKey,
     endpoint: EndpointKey,
     message: MessageKey,
+    /// It waits: the endpoint is paused.
+    job: JobKey,
     /// An API key that is bound to it.
     api_key: ApiKeyKey,
     id: String,
@@ -36,6 +43,8 @@ async fn tenant(app: &TestApp) -> Tenant {
     let fields = json!({"paused": true, "headers": {"x-token": "t"}});
     let endpoint = app.endpoint(&id, "https://1.1.1.1/", fields).await;
     let message = app.message(&id, "a.b", json!({})).await;
+    let path = format!("/api/v1/applications/{id}/endpoints/{endpoint}/recoveries");
+    let job = app.post(&path, json!({"since": 0})).await.ok(202).id();
     let bound = json!({"application": id});
     let api_key = app.post("/api/v1/keys", bound).await.ok(201).id();
     let ids = app.store.ids();
@@ -43,6 +52,7 @@ async fn tenant(app: &TestApp) -> Tenant {
         application: ids.parse(&id).expect("an id"),
         endpoint: ids.parse(&endpoint).expect("an id"),
         message: ids.parse(&message).expect("an id"),
+        job: ids.parse(&job).expect("an id"),
         api_key: ids.parse(&api_key).expect("an id"),
         id,
     }
@@ -73,6 +83,8 @@ impl From<WriteError> for Came {
                 | Refusal::NoEndpoint
                 | Refusal::NoMessage
                 | Refusal::NoInbox
+                | Refusal::NoEventType
+                | Refusal::NoJob
                 | Refusal::NoApiKey
                 | Refusal::NoEnvironment,
             ) => Self::NotFound,
@@ -133,7 +145,19 @@ async fn verbs(app: &TestApp, scope: Scope, of: &Tenant) -> Vec<(&'static str, C
         name: Some("taken over".to_owned()),
         ..ApplicationChange::default()
     };
+    let statistics = |subject| {
+        let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");
+        found(store.statistics(scope, subject, &period).expect("it reads"))
+    };
     let mut told = vec![
+        (
+            "statistics of an application",
+            statistics(Subject::Application(application)),
+        ),
+        (
+            "statistics of an endpoint",
+            statistics(Subject::Endpoint(application, endpoint)),
+        ),
         (
             "find application",
             found(store.find_application(scope, &of.id).expect("it reads")),
@@ -175,13 +199,55 @@ async fn verbs(app: &TestApp, scope: Scope, of: &Tenant) -> Vec<(&'static str, C
             ),
         ),
     ];
+    told.extend(job_verbs(app, caller, of).await);
     let oracle = control
         .update_endpoint(caller, application, endpoint, unknown_mask)
         .await;
     told.push(("ask for a stored header", came(oracle)));
+    let read = control.read_secrets(caller, application, endpoint).await;
+    told.push(("read secrets", came(read)));
+    let rotation = RotationInput::default();
+    let rotated = control
+        .rotate_secret(caller, application, endpoint, rotation, None)
+        .await;
+    told.push(("rotate secret", came(rotated)));
     let deleted = control.delete_endpoint(caller, application, endpoint).await;
     told.push(("delete endpoint", came(deleted)));
     told.extend(key_verbs(&control, caller, of.api_key).await);
+    told
+}
+
+/// Every verb upon jobs of what is `of`'s, and upon its content.
+async fn job_verbs(app: &TestApp, caller: Principal, of: &Tenant) -> Vec<(&'static str, Came)> {
+    let (control, scope) = (control(app), caller.scope);
+    let both = (of.application, of.endpoint);
+    let all = JobInput::default;
+    let counted = control.count_job(caller, both, JobKind::Backfill, all());
+    let mut told = vec![("count a job", came(counted.await))];
+    for (verb, kind) in [
+        ("start a recovery", JobKind::Recovery),
+        ("start a backfill", JobKind::Backfill),
+        ("start a replay", JobKind::Replay),
+    ] {
+        let started = control.start_job(caller, both, kind, all(), None).await;
+        told.push((verb, came(started)));
+    }
+    let job = app.store.find_job(scope, of.job).expect("it reads");
+    told.push(("find a job", found(job)));
+    let (listed, _) = app
+        .store
+        .list_jobs(scope, None, None, 250)
+        .expect("it reads");
+    let listed = listed.iter().find(|job| job.key == of.job);
+    told.push(("list jobs", found(listed)));
+    let paced = control.set_job_rate(caller, of.job, 5).await;
+    told.push(("pace a job", came(paced)));
+    let cancelled = control.cancel_job(caller, of.job, None).await;
+    told.push(("cancel a job", came(cancelled)));
+    let erased = control.erase_message(caller, of.application, of.message);
+    told.push(("erase a message", came(erased.await)));
+    let erased = control.erase_application(caller, of.application).await;
+    told.push(("erase an application", came(erased)));
     told
 }
 
@@ -245,6 +311,11 @@ async fn what_lies_outside_of_a_scope_is_not_found() {
             assert_eq!(came, Came::NotFound, "{verb} by {scope:?}");
             count += 1;
         }
+        // Named as the endpoint of an application that the caller does see.
+        let smuggled = Subject::Endpoint(own.application, foreign.endpoint);
+        let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");
+        let smuggled = app.store.statistics(scope, smuggled, &period);
+        assert_eq!(found(smuggled.expect("it reads")), Came::NotFound);
         let listed = app.store.list_applications(scope, 0, usize::MAX);
         let listed = listed.expect("it reads");
         let foreign = listed.iter().any(|one| one.key == foreign.application);
@@ -321,6 +392,166 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     assert_eq!(came(deleted), Came::NotFound);
     assert!(app.store.dump() == before);
     let wide = caller(None);
+    let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");
+    for (principal, want) in [(narrow, Came::NotFound), (wide, Came::Done)] {
+        let read = app
+            .store
+            .statistics(principal.scope, Subject::Environment, &period);
+        assert_eq!(found(read.expect("it reads")), want);
+    }
     assert_eq!(control.list_inboxes(wide).expect("it reads").len(), 1);
     assert!(control.inbox(wide, token).expect("it reads").is_some());
+}
+
+/// Every verb upon the event type `name`, by someone who sees `scope`.
+async fn event_type_verbs(app: &TestApp, scope: Scope, name: &str) -> Vec<(&'static str, Came)> {
+    let (control, store) = (control(app), &app.store);
+    let caller = Principal::operator(scope);
+    let input = EventTypeInput {
+        description: Some("changed".to_owned()),
+        ..EventTypeInput::default()
+    };
+    let change = EventTypeChange {
+        archived: Some(true),
+        ..EventTypeChange::default()
+    };
+    let owned = name.to_owned();
+    vec![
+        (
+            "show",
+            found(store.find_event_type(scope, name).expect("it reads")),
+        ),
+        (
+            "update",
+            came(control.update_event_type(caller, name, input).await),
+        ),
+        (
+            "update in the store",
+            came(store.update_event_type(scope, owned.clone(), change).await),
+        ),
+        (
+            "delete",
+            came(control.delete_event_type(caller, name).await),
+        ),
+        (
+            "delete in the store",
+            came(store.delete_event_type(scope, owned).await),
+        ),
+    ]
+}
+
+/// Every verb that makes event types, by someone who sees `scope`.
+async fn event_type_makers(app: &TestApp, scope: Scope) -> Vec<(&'static str, Came)> {
+    let (control, store) = (control(app), &app.store);
+    let caller = Principal::operator(scope);
+    let document = || r#"{"openapi":"3.1.0","webhooks":{"b":{"post":{}}}}"#.to_owned();
+    let dry = ImportOptions {
+        dry_run: true,
+        ..ImportOptions::default()
+    };
+    let new = NewEventType {
+        name: "a".to_owned(),
+        description: String::new(),
+        content: Content::default(),
+        audience: Audience::Everyone,
+    };
+    let (name, input, all) = (
+        "c".to_owned(),
+        EventTypeInput::default(),
+        ImportOptions::default(),
+    );
+    let mut told = vec![
+        (
+            "create",
+            came(control.create_event_type(caller, name, input, None).await),
+        ),
+        (
+            "create in the store",
+            came(store.create_event_type(scope, new, None).await),
+        ),
+        (
+            "preview in the store",
+            came(store.preview_import(scope, &[], true)),
+        ),
+        (
+            "import in the store",
+            came(
+                store
+                    .import_event_types(scope, Vec::new(), true, None)
+                    .await,
+            ),
+        ),
+    ];
+    for (verb, options) in [("preview", dry), ("import", all)] {
+        let done = control.import_event_types(caller, document(), options, None);
+        told.push((verb, came(done.await)));
+    }
+    told
+}
+
+/// Event types for everyone, for `own` and another, and for the other alone.
+async fn event_types(app: &TestApp, own: &str) {
+    let other = app.application().await;
+    for (name, applications) in [
+        ("for.all", json!([])),
+        ("for.own", json!([own, other])),
+        ("for.other", json!([other])),
+    ] {
+        let fields = json!({"name": name, "applications": applications});
+        app.post("/api/v1/event-types", fields).await.ok(201);
+    }
+}
+
+#[tokio::test]
+async fn event_types_are_seen_by_those_they_are_for_and_changed_by_the_environment() {
+    let app = TestApp::start().await;
+    let own = tenant(&app).await;
+    event_types(&app, &own.id).await;
+    let before = app.store.dump();
+    let wide = Scope::of_environment(app.store.default_environment());
+    let narrow = Scope {
+        application: Some(own.application),
+        ..wide
+    };
+    let elsewhere = EnvironmentKey::from_u64(wide.environment.as_u64() + 1);
+    let elsewhere = Scope::of_environment(elsewhere);
+    for (scope, name, sees) in [
+        (narrow, "for.all", true),
+        (narrow, "for.own", true),
+        (narrow, "for.other", false),
+        (elsewhere, "for.all", false),
+    ] {
+        for (verb, came) in event_type_verbs(&app, scope, name).await {
+            let want = if sees && verb == "show" {
+                Came::Done
+            } else {
+                Came::NotFound
+            };
+            assert_eq!(came, want, "{verb} {name} by {scope:?}");
+        }
+    }
+    for (verb, came) in event_type_makers(&app, narrow).await {
+        assert_eq!(came, Came::NotFound, "{verb}");
+    }
+    let listed = app.store.list_event_types(narrow, false, 0, usize::MAX);
+    let listed = listed.expect("it reads").into_iter();
+    let seen: Vec<_> = listed.map(|seen| (seen.name, seen.audience)).collect();
+    let alone = Audience::only(vec![own.application]);
+    let want = [("for.all", Audience::Everyone), ("for.own", alone)];
+    assert_eq!(
+        seen,
+        want.map(|(name, audience)| (name.to_owned(), audience))
+    );
+    assert!(
+        app.store.dump() == before,
+        "what was not found changed the store"
+    );
+    // The control: who sees the environment does all of it.
+    for (verb, came) in event_type_makers(&app, wide).await {
+        assert_eq!(came, Came::Done, "{verb}");
+    }
+    for (verb, came) in event_type_verbs(&app, wide, "for.other").await {
+        let gone = verb == "delete in the store";
+        assert_eq!(came == Came::Done, !gone, "{verb}: {came:?}");
+    }
 }

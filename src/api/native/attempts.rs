@@ -63,9 +63,12 @@ struct TimingShape {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct RequestShape {
     method: &'static str,
     headers: Vec<HeaderShape>,
+    /// Fields of the payload that were to be headers, and could not be.
+    left_out: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -137,10 +140,28 @@ fn shape(attempt: &Attempt, ids: &Ids) -> Shape {
                 .into_iter()
                 .map(|(name, value)| HeaderShape { name, value })
                 .collect(),
+            left_out: of.request.left_out.clone(),
         },
         response: of.exchange.response.as_ref().map(response),
         message_id,
     }
+}
+
+/// Classes of statuses, by what filters call them; 0: no HTTP answer.
+pub(super) const STATUS_CLASSES: [(&str, u16); 6] = [
+    ("none", 0),
+    ("1xx", 100),
+    ("2xx", 200),
+    ("3xx", 300),
+    ("4xx", 400),
+    ("5xx", 500),
+];
+pub(super) const CLASS_WORDS: &str = "none, 1xx, 2xx, 3xx, 4xx or 5xx";
+
+/// The class of that name.
+pub(super) fn status_class(name: &str) -> Option<u16> {
+    let mut classes = STATUS_CLASSES.into_iter();
+    classes.find(|known| known.0 == name).map(|known| known.1)
 }
 
 /// What the query asks for.
@@ -156,16 +177,7 @@ fn query(params: &Params, ids: &Ids) -> Result<Query, Problem> {
         "failed" => Some(OutcomeFilter::Failed),
         _ => None,
     })?;
-    let classes = "none, 1xx, 2xx, 3xx, 4xx or 5xx";
-    let status_class = params.parsed("statusClass", classes, |text| match text {
-        "none" => Some(0),
-        "1xx" => Some(100),
-        "2xx" => Some(200),
-        "3xx" => Some(300),
-        "4xx" => Some(400),
-        "5xx" => Some(500),
-        _ => None,
-    })?;
+    let status_class = params.parsed("statusClass", CLASS_WORDS, status_class)?;
     let event_type = params.parsed("eventType", "an event type", |text| {
         EventFilter::parse(text).ok()
     })?;

@@ -194,6 +194,7 @@ impl World {
         };
         runtime.spawn(engine.run());
         runtime.spawn(engine.clone().prune(retention));
+        runtime.spawn(engine.clone().run_jobs());
         if self.profile.lies {
             let lying = Fault::SyncLies { every: 2 };
             self.machine.disk.set_fault(Some(lying));

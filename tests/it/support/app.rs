@@ -346,6 +346,7 @@ impl TestApp {
         let tasks = vec![
             tokio::spawn(engine.run()),
             tokio::spawn(engine.clone().prune(retention)),
+            tokio::spawn(engine.clone().run_jobs()),
             tokio::spawn(serving),
         ];
         Self {
