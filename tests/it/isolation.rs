@@ -3,6 +3,7 @@
 //! requests are made from the table of routes, and one without a case fails.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use hookpost::api::native::ROUTES;
 use hookpost::domain::principal::{Capabilities, Capability};
@@ -24,6 +25,9 @@ struct Place {
     key: Vec<String>,
     env: Vec<String>,
     audit: Vec<String>,
+    job: Vec<String>,
+    /// An event type that is for its application alone.
+    event_type: Vec<String>,
     /// What is in all its texts and in nothing else.
     canary: String,
 }
@@ -38,6 +42,8 @@ impl Place {
             "{token}" => &self.token,
             "{key}" => &self.key,
             "{env}" => &self.env,
+            "{job}" => &self.job,
+            "{name}" => &self.event_type,
             other => panic!("{other} has no case among the requests to another's things"),
         }
     }
@@ -54,6 +60,7 @@ impl Place {
             &self.key,
             &self.env,
             &self.audit,
+            &self.job,
         ];
         let ids = ids.into_iter().flatten().map(String::as_str);
         // Every environment has one of this name.
@@ -78,7 +85,8 @@ fn text(value: &Value) -> String {
 }
 
 /// Makes a place that `key` sees: an application with an endpoint, and a
-/// delivered message; an inbox with something in it; an API key of it.
+/// delivered message; an inbox with something in it; an API key of it; a job
+/// that has ended; an event type.
 async fn place(app: &TestApp, key: &str, canary: &str) -> Place {
     let post = async |path: &str, body: Value| {
         let made = ask(app, key, "POST", path, Some(&body)).await;
@@ -110,6 +118,18 @@ async fn place(app: &TestApp, key: &str, canary: &str) -> Place {
     let received = get(&format!("/inboxes/{token}/received")).await;
     let made = json!({"name": uid("key"), "application": application, "scopes": ["read"]});
     let api_key = text(&post("/keys", made).await["id"]);
+    let made = json!({
+        "name": uid("type"), "description": uid("about"), "applications": [application],
+    });
+    post("/event-types", made).await;
+    let recoveries = format!("{below}/endpoints/{endpoint}/recoveries");
+    let job = text(&post(&recoveries, json!({"since": 0})).await["id"]);
+    app.until("the job has ended", async || {
+        app.advance(Duration::from_millis(10)).await;
+        let shown = ask(app, key, "GET", &format!("/jobs/{job}"), None).await;
+        (shown.ok(200).json()["state"] == "finished").then_some(())
+    })
+    .await;
     // It is in the log, and so the log has an entry.
     let secret = format!("{below}/endpoints/{endpoint}/secret");
     ask(app, key, "GET", &secret, None).await.ok(200);
@@ -124,6 +144,8 @@ async fn place(app: &TestApp, key: &str, canary: &str) -> Place {
         key: vec![api_key],
         env: Vec::new(),
         audit: vec![text(&audit[0]["id"])],
+        job: vec![job],
+        event_type: vec![uid("type")],
         canary: canary.to_owned(),
     }
 }
@@ -203,6 +225,24 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
             let environments = other.env.iter().map(|name| json!({"environment": name}));
             applications.chain(environments).collect()
         }
+        ("POST", "/event-types") => {
+            let applications = other.app.iter().take(2);
+            let mut bodies: Vec<_> = applications
+                .map(|name| json!({"name": "new", "applications": [name]}))
+                .collect();
+            let taken = other.event_type.iter().filter(|_| one_environment);
+            bodies.extend(taken.map(|name| json!({"name": name})));
+            bodies
+        }
+        ("PUT", "/event-types/{name}") => {
+            let applications = other.app.iter().take(2);
+            applications
+                .map(|name| json!({"applications": [name]}))
+                .collect()
+        }
+        ("POST", "/applications/{app}/endpoints/{ep}/examples") => {
+            vec![json!({"eventType": other.event_type[0]})]
+        }
         ("PUT", "/applications/{app}") if one_environment => vec![json!({"uid": other.app[1]})],
         // Nothing in them is anybody's id.
         (
@@ -212,13 +252,19 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
             | "/environments"
             | "/applications/{app}/endpoints"
             | "/applications/{app}/messages"
-            | "/applications/{app}/messages/batch",
+            | "/applications/{app}/messages/batch"
+            | "/applications/{app}/endpoints/{ep}/secret/rotations"
+            | "/applications/{app}/endpoints/{ep}/recoveries"
+            | "/applications/{app}/endpoints/{ep}/backfills"
+            | "/applications/{app}/endpoints/{ep}/replays"
+            | "/event-types/imports",
         )
         | (
             "PUT",
             "/applications/{app}"
             | "/applications/{app}/endpoints/{ep}"
             | "/inboxes/{token}"
+            | "/jobs/{job}"
             | "/keys/{key}"
             | "/environments/{env}",
         ) => Vec::new(),
@@ -239,6 +285,8 @@ fn queries(route: &Route, other: &Place) -> Vec<String> {
             "attempt" => queries.extend(before(&other.atmpt)),
             "received" => queries.extend(before(&other.received)),
             "audit" => queries.extend(before(&other.audit)),
+            "job" => queries.extend(before(&other.job)),
+            "archived" => queries.push("?archived=true".to_owned()),
             "page" => queries.push("?page=1&pageSize=250".to_owned()),
             _ => {}
         }
@@ -274,7 +322,7 @@ impl Trial<'_> {
             // What the caller sent may come back in the link to the next page.
             assert!(!shown.contains(canary), "{canary} is in {what}");
         }
-        if answer.status >= 400 || route.method == "GET" {
+        if answer.status >= 400 || !route.writes() {
             assert!(self.app.store.dump() == before, "it left a trace: {what}");
         }
         answer

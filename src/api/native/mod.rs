@@ -113,7 +113,6 @@ routes! {
     PUT "/jobs/{job}" Send => jobs::update;
     POST "/jobs/{job}/cancellations" Send => jobs::cancel;
     GET "/statistics" Read => statistics::of_environment;
-    GET "/store" Read => store::show;
     GET "/keys" Admin => keys::list;
     POST "/keys" Admin => keys::create;
     GET "/keys/{key}" Admin => keys::show;

@@ -57,7 +57,7 @@ impl Route {
 
     /// Whether a good request leaves something on disk. Reading secrets does:
     /// it is written down.
-    pub(super) fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         self.method != "GET" || self.path.ends_with("/secret")
     }
 
