@@ -164,7 +164,9 @@ fn scopes() -> Vec<Scope> {
         }
         Capability::Secrets => "Read and rotate signing secrets",
         Capability::Admin => "All of the above, and: API keys, the audit log, erasing content",
-        Capability::Environments => "Make, rename and delete environments, and make keys for them",
+        Capability::Environments => {
+            "Make, rename and delete environments, make keys for them, and see the figures of the whole store"
+        }
     };
     let all = Capability::ALL.into_iter();
     all.map(|capability| Scope {

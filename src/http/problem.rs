@@ -158,6 +158,26 @@ impl From<Refusal> for Problem {
                 "too_many_jobs",
                 format!("{RUNNING_MAX} jobs run already. Wait until one has ended, or cancel one."),
             ),
+            Refusal::NoEnvironment => Self::not_found("environment"),
+            Refusal::NameTaken => Self {
+                errors: vec![FieldError::new("name", "is the name of another one")],
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "name_taken",
+                    "Another one has this name. Choose another, or use that one.",
+                )
+            },
+            Refusal::FirstEnvironment => Self::new(
+                StatusCode::CONFLICT,
+                "first_environment",
+                "This is the environment that every server has. It can be renamed, but not deleted; \
+                 delete the applications in it instead.",
+            ),
+            Refusal::TooMany { of, max } => Self::new(
+                StatusCode::CONFLICT,
+                "too_many",
+                format!("There are {max} {of}, as many as there may be. Delete some first."),
+            ),
             Refusal::BuiltIn => Self::new(
                 StatusCode::CONFLICT,
                 "built_in",
@@ -218,6 +238,15 @@ impl From<ControlError> for Problem {
                     detail,
                 )
             },
+            ControlError::NotHeld(capability) => Self::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                format!(
+                    "This API key does not have the scope `{}`, so it cannot hand it out. Use one \
+                     that has; nothing was done.",
+                    capability.name()
+                ),
+            ),
             ControlError::Write(error) => error.into(),
         }
     }

@@ -5,7 +5,7 @@
 //! look-ups instead of from memory, so that a store of any size can be checked;
 //! the snapshot it holds meanwhile makes the file of a busy store grow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
 
@@ -40,6 +40,7 @@ use crate::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, JobKey, Key, MessageKey,
 };
 use crate::domain::message::Message;
+use crate::domain::principal::Capability;
 use crate::domain::statistics::Resolution;
 
 /// Problems that a report lists; more are only counted.
@@ -286,7 +287,14 @@ impl Check<'_> {
         Ok(there || self.is_swept(application)?)
     }
 
+    /// Whether an environment is there, or what is left of it is being swept.
+    fn is_known_environment(&self, environment: u64) -> Result<bool, StoreError> {
+        let row = self.tables.environments.get(&environment.to_be_bytes())?;
+        Ok(row.is_some() || self.is_swept(environment)?)
+    }
+
     fn environments(&mut self) -> Result<(), StoreError> {
+        let mut names = BTreeSet::new();
         for row in self.tables.environments.iter()? {
             let (key, value) = row?;
             let key = number(*key.value());
@@ -296,11 +304,15 @@ impl Check<'_> {
             let Some(row) = self.readable(row, &format!("environment {id}")) else {
                 continue;
             };
-            let operational = row.into_domain(EnvironmentKey::from_u64(key)).operational;
-            let built_in = self.application(operational.as_u64())?;
+            let environment = row.into_domain(EnvironmentKey::from_u64(key));
+            let built_in = self.application(environment.operational.as_u64())?;
             self.expect(built_in.is_some(), |_| {
                 format!("environment {id} has no built-in application")
             });
+            let swept = self.is_swept(key)?;
+            self.expect(!swept, |_| format!("environment {id} is there and deleted"));
+            let new = names.insert(environment.name);
+            self.expect(new, |_| format!("environment {id} has the name of another"));
         }
         for row in self.tables.audit.iter()? {
             let (key, value) = row?;
@@ -309,6 +321,10 @@ impl Check<'_> {
                 decode::<AuditV1>(value.value()),
                 "an entry of the audit log",
             );
+            let known = self.is_known_environment(part(key.value(), 0))?;
+            self.expect(known, |_| {
+                "an entry of the audit log is of an unknown environment".to_owned()
+            });
         }
         Ok(())
     }
@@ -337,10 +353,12 @@ impl Check<'_> {
             let built_in = owner
                 .as_ref()
                 .is_some_and(|of| of.operational == application.key);
-            self.expect(listed != built_in, |_| {
+            // Of a deleted environment nothing says which one was built in.
+            self.expect(listed != built_in || owner.is_none(), |_| {
                 format!("application {id} is not listed in its environment as it is")
             });
-            self.expect(owner.is_some(), |_| {
+            let known = self.is_known_environment(environment)?;
+            self.expect(known, |_| {
                 format!("application {id} is of an unknown environment")
             });
             if let Some(uid) = &application.uid {
@@ -740,6 +758,10 @@ impl Check<'_> {
             self.expect(holder == Some(key), |_| {
                 format!("inbox {id} is not found by its token")
             });
+            let known = self.is_known_environment(inbox.environment.as_u64())?;
+            self.expect(known, |_| {
+                format!("inbox {id} is of an unknown environment")
+            });
         }
         for row in self.tables.inbox_tokens.iter()? {
             let (_, holder) = row?;
@@ -830,6 +852,33 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn one_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
+        let environment = key.environment.as_u64().to_be_bytes();
+        let known = self.tables.environments.get(&environment)?.is_some();
+        self.expect(known, |_| {
+            format!("API key {} is of an unknown environment", key.shown)
+        });
+        let Some(bound) = key.application else {
+            return Ok(());
+        };
+        let application = self.application(bound.as_u64())?;
+        let inside = application.is_some_and(|found| found.environment == key.environment);
+        self.expect(inside, |_| {
+            format!(
+                "API key {} is bound to an application that is not there",
+                key.shown
+            )
+        });
+        let reach = key.capabilities.allow(Capability::Environments);
+        self.expect(!reach, |_| {
+            format!(
+                "API key {} is bound to an application and reaches environments",
+                key.shown
+            )
+        });
+        Ok(())
+    }
+
     fn jobs(&mut self) -> Result<(), StoreError> {
         for row in self.tables.jobs.iter()? {
             let (place, value) = row?;
@@ -877,6 +926,7 @@ impl Check<'_> {
     }
 
     fn rest(&mut self) -> Result<(), StoreError> {
+        let mut hashes = BTreeSet::new();
         for row in self.tables.api_keys.iter()? {
             let (key, value) = row?;
             self.saw(number(*key.value()));
@@ -884,10 +934,10 @@ impl Check<'_> {
             let row = decode::<ApiKeyV1>(value.value()).map(|row| row.into_domain(key));
             let row: Option<ApiKey> = self.readable(row, "an API key");
             if let Some(row) = row {
-                let environment = row.environment.as_u64().to_be_bytes();
-                let known = self.tables.environments.get(&environment)?.is_some();
-                self.expect(known, |_| {
-                    format!("API key {} is of an unknown environment", row.shown)
+                self.one_api_key(&row)?;
+                let new = hashes.insert(row.hash);
+                self.expect(new, |_| {
+                    format!("API key {} has the text of another", row.shown)
                 });
             }
         }

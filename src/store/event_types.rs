@@ -627,10 +627,6 @@ pub(super) fn forget_application(
 }
 
 /// Removes one step of an environment's types; true when none are left.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the sweeping of deleted environments")
-)]
 pub(super) fn remove_all_of(
     environment: EnvironmentKey,
     tables: &mut Tables<'_>,

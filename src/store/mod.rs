@@ -33,7 +33,7 @@ mod writer;
 use std::sync::Arc;
 
 pub use accept::Accepted;
-pub use catalog::{ApplicationEntry, Catalog};
+pub use catalog::{ApplicationEntry, Catalog, KnownApiKey};
 pub use check::CheckReport;
 pub use event_types::ImportOutcome;
 pub use inboxes::NewReceived;

@@ -90,6 +90,8 @@ pub(super) struct ApiKeyV1 {
     hash: [u8; 32],
     capabilities: Capabilities,
     created: Timestamp,
+    expires: Option<Timestamp>,
+    last_used: Option<Timestamp>,
 }
 row!(ApiKeyV1, 1);
 
@@ -103,6 +105,8 @@ impl From<&ApiKey> for ApiKeyV1 {
             hash: key.hash,
             capabilities: key.capabilities,
             created: key.created,
+            expires: key.expires,
+            last_used: key.last_used,
         }
     }
 }
@@ -118,6 +122,8 @@ impl ApiKeyV1 {
             hash: self.hash,
             capabilities: self.capabilities,
             created: self.created,
+            expires: self.expires,
+            last_used: self.last_used,
         }
     }
 }

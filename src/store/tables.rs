@@ -110,7 +110,7 @@ tables! {
     application_jobs, APPLICATION_JOBS = "application_jobs": &'static [u8; 16] => &'static [u8; 8];
     /// level, slot, subject → [`CounterV1`](super::rows::CounterV1); see [`counter`]
     counters, COUNTERS = "counters": &'static [u8; 13] => &'static [u8];
-    /// deleted application or endpoint → what is left to sweep
+    /// deleted environment, application or endpoint → what is left to sweep
     tombstones, TOMBSTONES = "tombstones": &'static [u8; 8] => &'static [u8];
 }
 

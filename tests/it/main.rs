@@ -1,5 +1,6 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
+mod api_keys;
 mod attempts;
 mod batches;
 #[cfg(unix)]
@@ -12,6 +13,7 @@ mod deliveries;
 mod disk_full;
 #[cfg(unix)]
 mod docs;
+mod environments;
 mod erasing;
 mod event_types;
 mod evil_endpoints;
@@ -19,6 +21,7 @@ mod field_rules;
 mod guard;
 mod hostile;
 mod inboxes;
+mod isolation;
 #[cfg(unix)]
 mod job_commands;
 #[cfg(unix)]
@@ -39,6 +42,7 @@ mod simulation;
 mod simulation_mutants;
 mod slow_clients;
 mod statistics;
+mod stopped_keys;
 mod store_crashes;
 mod store_files;
 mod store_model;

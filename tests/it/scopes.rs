@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hookpost::control::api_keys::ApiKeyInput;
 use hookpost::control::endpoints::{EndpointInput, RotationInput};
 use hookpost::control::event_types::{EventTypeInput, ImportOptions};
 use hookpost::control::jobs::JobInput;
@@ -12,7 +13,7 @@ use hookpost::domain::application::ApplicationChange;
 use hookpost::domain::endpoint::MASKED;
 use hookpost::domain::event_type::{Audience, Content, EventTypeChange, NewEventType};
 use hookpost::domain::ids::{
-    ApplicationKey, EndpointKey, EnvironmentKey, JobKey, Key as _, MessageKey,
+    ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, JobKey, Key as _, MessageKey,
 };
 use hookpost::domain::job::JobKind;
 use hookpost::domain::message::{JSON, NewMessage, Origin, Target};
@@ -32,6 +33,8 @@ struct Tenant {
     message: MessageKey,
     /// It waits: the endpoint is paused.
     job: JobKey,
+    /// An API key that is bound to it.
+    api_key: ApiKeyKey,
     id: String,
 }
 
@@ -42,12 +45,15 @@ async fn tenant(app: &TestApp) -> Tenant {
     let message = app.message(&id, "a.b", json!({})).await;
     let path = format!("/api/v1/applications/{id}/endpoints/{endpoint}/recoveries");
     let job = app.post(&path, json!({"since": 0})).await.ok(202).id();
+    let bound = json!({"application": id});
+    let api_key = app.post("/api/v1/keys", bound).await.ok(201).id();
     let ids = app.store.ids();
     Tenant {
         application: ids.parse(&id).expect("an id"),
         endpoint: ids.parse(&endpoint).expect("an id"),
         message: ids.parse(&message).expect("an id"),
         job: ids.parse(&job).expect("an id"),
+        api_key: ids.parse(&api_key).expect("an id"),
         id,
     }
 }
@@ -78,7 +84,9 @@ impl From<WriteError> for Came {
                 | Refusal::NoMessage
                 | Refusal::NoInbox
                 | Refusal::NoEventType
-                | Refusal::NoJob,
+                | Refusal::NoJob
+                | Refusal::NoApiKey
+                | Refusal::NoEnvironment,
             ) => Self::NotFound,
             other => Self::Otherwise(format!("{other:?}")),
         }
@@ -205,6 +213,7 @@ async fn verbs(app: &TestApp, scope: Scope, of: &Tenant) -> Vec<(&'static str, C
     told.push(("rotate secret", came(rotated)));
     let deleted = control.delete_endpoint(caller, application, endpoint).await;
     told.push(("delete endpoint", came(deleted)));
+    told.extend(key_verbs(&control, caller, of.api_key).await);
     told
 }
 
@@ -240,6 +249,42 @@ async fn job_verbs(app: &TestApp, caller: Principal, of: &Tenant) -> Vec<(&'stat
     let erased = control.erase_application(caller, of.application).await;
     told.push(("erase an application", came(erased)));
     told
+}
+
+/// Every verb upon an API key.
+async fn key_verbs(
+    control: &Control,
+    caller: Principal,
+    key: ApiKeyKey,
+) -> Vec<(&'static str, Came)> {
+    let (store, scope) = (&control.store, caller.scope);
+    let id = store.ids().text(key);
+    let text = || control.new_api_key_text();
+    let listed = store.list_api_keys(scope);
+    vec![
+        ("find key", found(store.find_api_key(scope, &id))),
+        (
+            "list keys",
+            found(listed.into_iter().find(|listed| listed.key == key)),
+        ),
+        (
+            "rename key",
+            came(store.rename_api_key(scope, key, "n".to_owned()).await),
+        ),
+        (
+            "rename key through control",
+            came(control.rename_api_key(caller, &id, "m".to_owned()).await),
+        ),
+        (
+            "rotate key",
+            came(store.rotate_api_key(caller, key, &text(), None).await),
+        ),
+        (
+            "rotate key through control",
+            came(control.rotate_api_key(caller, &id, &text(), None).await),
+        ),
+        ("revoke key", came(store.revoke_api_key(caller, key).await)),
+    ]
 }
 
 #[tokio::test]
@@ -304,6 +349,7 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     };
     let narrow = caller(Some(own.application));
     let name = || "n".to_owned();
+    let text = control.new_api_key_text();
     for (verb, came) in [
         (
             "create application",
@@ -332,6 +378,18 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     ] {
         assert_eq!(came, Came::NotFound, "{verb}");
     }
+    assert!(app.store.dump() == before);
+    let key = control.create_api_key(narrow, ApiKeyInput::default(), &text, None);
+    assert_eq!(came(key.await), Came::NotFound);
+    assert_eq!(came(control.list_api_keys(narrow)), Came::NotFound);
+    let made = control.create_environment(narrow, name(), None).await;
+    assert_eq!(came(made), Came::NotFound);
+    assert_eq!(came(control.list_environments(narrow)), Came::NotFound);
+    assert_eq!(came(control.environment(narrow, "default")), Came::NotFound);
+    let renamed = control.rename_environment(narrow, "default", name()).await;
+    assert_eq!(came(renamed), Came::NotFound);
+    let deleted = control.delete_environment(narrow, "default").await;
+    assert_eq!(came(deleted), Came::NotFound);
     assert!(app.store.dump() == before);
     let wide = caller(None);
     let period = Period::new(Resolution::Hour, None, None, app.now()).expect("it is short");

@@ -10,10 +10,12 @@ mod audit;
 mod content;
 mod endpoint_messages;
 mod endpoints;
+mod environments;
 mod event_types;
 mod examples;
 mod inboxes;
 mod jobs;
+mod keys;
 mod messages;
 pub(in crate::api) mod openapi;
 mod replays;
@@ -33,7 +35,7 @@ use sha2::{Digest as _, Sha256};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::message::UID_CHARS_MAX;
-use crate::domain::principal::{Capability, Principal};
+use crate::domain::principal::{Actor, Capability, Principal};
 use crate::http::answer::raw_json;
 use crate::http::body::Fields;
 use crate::http::fallback::{no_method, no_route, panicked};
@@ -97,6 +99,11 @@ routes! {
     GET "/event-types/{name}" Read => event_types::show;
     PUT "/event-types/{name}" Manage => event_types::update;
     DELETE "/event-types/{name}" Manage => event_types::delete;
+    GET "/environments" Environments => environments::list;
+    POST "/environments" Environments => environments::create;
+    GET "/environments/{env}" Environments => environments::show;
+    PUT "/environments/{env}" Environments => environments::update;
+    DELETE "/environments/{env}" Environments => environments::delete;
     GET "/inboxes" Read => inboxes::list;
     POST "/inboxes" Manage => inboxes::create;
     GET "/inboxes/{token}" Read => inboxes::show;
@@ -107,7 +114,13 @@ routes! {
     PUT "/jobs/{job}" Send => jobs::update;
     POST "/jobs/{job}/cancellations" Send => jobs::cancel;
     GET "/statistics" Read => statistics::of_environment;
-    GET "/store" Read => store::show;
+    GET "/keys" Admin => keys::list;
+    POST "/keys" Admin => keys::create;
+    GET "/keys/{key}" Admin => keys::show;
+    PUT "/keys/{key}" Admin => keys::update;
+    DELETE "/keys/{key}" Admin => keys::revoke;
+    POST "/keys/{key}/rotations" Admin => keys::rotate;
+    GET "/store" Environments => store::show;
 }
 
 /// Where the native API is.
@@ -218,6 +231,22 @@ fn idempotent<A>(
             }
         }),
     }))
+}
+
+/// As [`idempotent`], for an answer that is for the caller alone: another key's
+/// idempotency key is another one.
+fn idempotent_for<A>(
+    headers: &HeaderMap,
+    principal: Principal,
+    path: &str,
+    render: impl FnOnce(&A) -> (StatusCode, Bytes) + Send + 'static,
+) -> Result<Option<Idempotent<A>>, Problem> {
+    let caller = match principal.actor {
+        Actor::ApiKey(key) => crate::domain::ids::Key::as_u64(key),
+        Actor::Operator => 0,
+    };
+    let place = format!("{} {caller}", path.trim_end_matches('/'));
+    idempotent(headers, principal, &place, render)
 }
 
 /// The answer to a POST: made now, or the one that its key has had before.

@@ -132,6 +132,38 @@ fn event_types_have_their_bytes() {
 }
 
 #[test]
+fn api_keys_have_their_bytes() {
+    let key = ApiKeyV1 {
+        environment: EnvironmentKey::from_u64(1),
+        application: None,
+        name: "ci".into(),
+        shown: "hookpost_abcde".into(),
+        hash: [0xab; 32],
+        capabilities: Capabilities::ALL,
+        created: T,
+        expires: None,
+        last_used: None,
+    };
+    check(
+        &key,
+        "0101000263690e686f6f6b706f73745f6162636465ababababababababababab \
+         ababababababababababababababababababababab30fbe8b584a0340000",
+    );
+    let key = ApiKeyV1 {
+        application: Some(ApplicationKey::from_u64(500)),
+        expires: Some(T),
+        last_used: Some(Timestamp(3)),
+        ..key
+    };
+    check(
+        &key,
+        "010101f4030263690e686f6f6b706f73745f6162636465ababababababababab \
+         ababababababababababababababababababababababab30fbe8b584a034 \
+         01fbe8b584a0340103",
+    );
+}
+
+#[test]
 fn what_surrounds_messages_has_its_bytes() {
     let environment = EnvironmentV1 {
         name: "default".into(),
@@ -148,29 +180,6 @@ fn what_surrounds_messages_has_its_bytes() {
         detail: String::new(),
     };
     check(&entry, "010102016f0b7365637265742e726561640465705f3100");
-    let key = ApiKeyV1 {
-        environment: EnvironmentKey::from_u64(1),
-        application: None,
-        name: "ci".into(),
-        shown: "hookpost_abcde".into(),
-        hash: [0xab; 32],
-        capabilities: Capabilities::ALL,
-        created: T,
-    };
-    check(
-        &key,
-        "0101000263690e686f6f6b706f73745f6162636465ababababababababababab \
-         ababababababababababababababababababababab30fbe8b584a034",
-    );
-    let key = ApiKeyV1 {
-        application: Some(ApplicationKey::from_u64(500)),
-        ..key
-    };
-    check(
-        &key,
-        "010101f4030263690e686f6f6b706f73745f6162636465ababababababababab \
-         ababababababababababababababababababababababab30fbe8b584a034",
-    );
     for (uid, want) in [
         (None, "01010441636d650002fbe8b584a034"),
         (

@@ -94,6 +94,7 @@ fn check_field(route: &Route, schema: &Value, field: &Field) {
     }
     let of_type = |kind: &str| assert_eq!(described["type"], kind, "{place}");
     match field.kind {
+        Kind::Reference => of_type("string"),
         Kind::Text(min, max) => {
             of_type("string");
             let least = described["minLength"].as_u64().unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Every route, with a good request for each, and the fields that it knows.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use hookpost::api::native::ROUTES;
 use serde_json::{Value, json};
@@ -17,14 +17,14 @@ fn new_name() -> String {
 
 /// A route as the tests see it: the whole path, parameters in braces.
 #[derive(Clone, Debug)]
-pub(super) struct Route {
-    pub(super) method: &'static str,
-    pub(super) path: String,
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
 }
 
 /// Who answers, by other rules each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Face {
+pub(crate) enum Face {
     Api,
     /// What describes the API, to anybody.
     Document,
@@ -35,7 +35,7 @@ pub(super) enum Face {
 }
 
 impl Route {
-    pub(super) fn face(&self) -> Face {
+    pub(crate) fn face(&self) -> Face {
         if self.path == "/api/v1/openapi.json" {
             Face::Document
         } else if self.path.starts_with("/api/v1") {
@@ -54,18 +54,18 @@ impl Route {
         self.path.contains("/messages") || self.path.ends_with("/examples") || self.is_of_a_job()
     }
 
-    pub(super) fn reads_json(&self) -> bool {
+    pub(crate) fn reads_json(&self) -> bool {
         self.good_body().is_some()
     }
 
     /// Whether GET of what is not there has an empty body.
-    pub(super) fn is_of_one_thing(&self) -> bool {
+    pub(crate) fn is_of_one_thing(&self) -> bool {
         self.method == "GET" && (self.path.ends_with('}') || self.path.ends_with("/secret"))
     }
 
     /// Whether a good request leaves something on disk. Reading secrets does:
     /// it is written down.
-    pub(super) fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         self.method != "GET" || self.path.ends_with("/secret")
     }
 
@@ -77,7 +77,7 @@ impl Route {
             || (for_endpoint && starts.iter().any(|end| self.path.ends_with(end)))
     }
 
-    pub(super) fn params(&self) -> Vec<String> {
+    pub(crate) fn params(&self) -> Vec<String> {
         let names = self.path.split('/').filter(|part| part.starts_with('{'));
         names.map(str::to_owned).collect()
     }
@@ -85,7 +85,7 @@ impl Route {
     /// The body of a good request; `None` for a route that reads none.
     ///
     /// A new route without an arm here fails every test of this module.
-    pub(super) fn good_body(&self) -> Option<Value> {
+    pub(crate) fn good_body(&self) -> Option<Value> {
         let below = self.path.strip_prefix("/api/v1").unwrap_or(&self.path);
         match (self.method, below) {
             ("GET" | "DELETE", _)
@@ -93,18 +93,23 @@ impl Route {
                 "POST",
                 "/applications/{app}/messages/{msg}/endpoints/{ep}/replays"
                 | "/jobs/{job}/cancellations"
+                | "/keys/{key}/rotations"
                 | "/in/{token}"
                 | "/in/{token}/x",
             ) => None,
             ("POST", "/applications")
             | (
                 "PUT",
-                "/applications/{app}" | "/applications/{app}/endpoints/{ep}" | "/inboxes/{token}",
+                "/applications/{app}"
+                | "/applications/{app}/endpoints/{ep}"
+                | "/inboxes/{token}"
+                | "/keys/{key}",
             ) => Some(json!({"name": "n"})),
             ("POST", "/applications/{app}/endpoints/{ep}/secret/rotations") => {
                 // Secrets that stop at once: nothing piles up.
                 Some(json!({"gracePeriodSeconds": 0}))
             }
+            ("POST", "/environments") | ("PUT", "/environments/{env}") => Some(environment_body()),
             ("POST", "/applications/{app}/endpoints") => {
                 Some(json!({"url": "https://a.example/", "enabled": false}))
             }
@@ -122,7 +127,6 @@ impl Route {
             ("POST", "/event-types/imports") => Some(json!({
                 "document": {"openapi": "3.1.0", "webhooks": {(new_name()): {"post": {}}}},
             })),
-            ("POST", "/inboxes") => Some(json!({})),
             (
                 "POST",
                 "/applications/{app}/endpoints/{ep}/recoveries"
@@ -130,6 +134,7 @@ impl Route {
                 | "/applications/{app}/endpoints/{ep}/replays",
             ) => Some(json!({"since": 0})),
             ("PUT", "/jobs/{job}") => Some(json!({"ratePerSecond": 5})),
+            ("POST", "/inboxes" | "/keys") => Some(json!({})),
             other => panic!("{other:?} has no case among the hostile requests"),
         }
     }
@@ -150,6 +155,9 @@ impl Route {
                 field("gracePeriodSeconds", Kind::Number(0, 2_592_000)),
                 field("secret", Kind::Text(1, 1024)),
             ],
+            "/environments" | "/environments/{env}" => environment_fields(create),
+            "/keys" => key_fields(),
+            "/keys/{key}" => vec![field("name", Kind::Text(0, 256))],
             "/applications/{app}/endpoints" | "/applications/{app}/endpoints/{ep}" => {
                 endpoint_fields(create)
             }
@@ -171,7 +179,7 @@ impl Route {
     }
 
     /// Query parameters that it knows.
-    pub(super) fn queries(&self) -> &'static [&'static str] {
+    pub(crate) fn queries(&self) -> &'static [&'static str] {
         const ATTEMPTS: &[&str] = &[
             "outcome",
             "statusClass",
@@ -196,7 +204,9 @@ impl Route {
             | "/statistics" => &["resolution", "from", "to"],
             "/applications/{app}/messages/{msg}/endpoint-messages"
             | "/applications/{app}/endpoints/{ep}/secret"
+            | "/environments"
             | "/inboxes"
+            | "/keys"
             | "/store"
             | "/openapi.json"
             | "/docs"
@@ -209,7 +219,7 @@ impl Route {
 }
 
 /// All that there are. The inbox takes every method; POST stands for it.
-pub(super) fn all() -> Vec<Route> {
+pub(crate) fn all() -> Vec<Route> {
     let native = ROUTES.iter().map(|(method, path, _)| Route {
         method,
         path: format!("/api/v1{path}"),
@@ -257,6 +267,8 @@ pub(super) enum Kind {
     /// An object of which names that are not known are ignored.
     Settings,
     Anything,
+    /// The id, uid or name of something: a text may happen to be one.
+    Reference,
     /// None of the values that are tried.
     Never,
 }
@@ -284,6 +296,7 @@ impl Kind {
                 let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
                 visible && !text.starts_with(' ') && text.len() <= max
             }
+            (Self::Reference, Value::String(_)) => Self::Text(1, 256).takes(value),
             (Self::Flag, value) => value.is_boolean(),
             (Self::Number(min, max), value) => value
                 .as_u64()
@@ -335,6 +348,31 @@ fn application_fields(create: bool) -> Vec<Field> {
     let name = field("name", Kind::Text(1, 256));
     let name = if create { name.required() } else { name };
     vec![name, field("uid", Kind::Text(1, 256))]
+}
+
+/// Every environment has a name of its own.
+pub(super) fn environment_body() -> Value {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    json!({"name": format!("environment {number}")})
+}
+
+fn environment_fields(create: bool) -> Vec<Field> {
+    let name = field("name", Kind::Text(1, 256));
+    vec![if create { name.required() } else { name }]
+}
+
+fn key_fields() -> Vec<Field> {
+    vec![
+        field("name", Kind::Text(0, 256)),
+        field("scopes", Kind::Never),
+        field("scopes", Kind::Never)
+            .inside(|value| json!([value]))
+            .required(),
+        field("application", Kind::Reference),
+        field("environment", Kind::Reference),
+        field("expiresInSeconds", Kind::Number(1, 316_224_000)),
+    ]
 }
 
 fn message_fields() -> Vec<Field> {
@@ -517,6 +555,12 @@ pub(super) const READ_ONLY: &[&str] = &[
     "done",
     "skipped",
     "finished",
+    "isDefault",
+    "environment",
+    "scopes",
+    "beginsWith",
+    "expires",
+    "lastUsed",
 ];
 /// Names in a job that only a replay's caller sets, and the job's own settings
 /// that only its start does.

@@ -7,11 +7,13 @@ mod applications;
 mod attempts;
 mod audit;
 mod endpoints;
+mod environments;
 mod event_types;
 mod events;
 mod fields;
 mod inboxes;
 mod jobs;
+mod keys;
 mod messages;
 mod operation;
 mod problems;
@@ -57,6 +59,8 @@ const PARAMETERS: &[(&str, &str, &str)] = &[
     ("name", "order.paid", "Name of the event type."),
     ("job", JOB_ID, "Id of the job."),
     ("token", INBOX_TOKEN, "Token of the inbox."),
+    ("env", "staging", "Id or name of the environment."),
+    ("key", KEY_ID, "Id of the API key."),
 ];
 
 // What examples show, the same thing by the same id.
@@ -65,6 +69,7 @@ const ENDPOINT_ID: &str = "ep_3k0QzT9aHc5eJgWkS8pXr1MfD6b";
 const MESSAGE_ID: &str = "msg_3k0QzTAbLd7fKhYmT4qZs9NgE2c";
 const ATTEMPT_ID: &str = "atmpt_3k0QzTBcNe9gMjZnU6rAt3PhF8d";
 const JOB_ID: &str = "job_3k0QzTGhTk9mRpEsZ2wFz9VnL4i";
+const KEY_ID: &str = "key_3k0QzTHiUm1oStGtA3xGa1WoM5j";
 const INBOX_TOKEN: &str = "q3Zr8vT1kXw0bNfYhR2mVq7L";
 const MADE_MS: u64 = 1_795_305_600_000;
 
@@ -88,6 +93,8 @@ fn nouns() -> Vec<Noun> {
         jobs::noun(),
         statistics::noun(),
         inboxes::noun(),
+        environments::noun(),
+        keys::noun(),
         audit::noun(),
         server::noun(),
     ]

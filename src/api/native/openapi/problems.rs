@@ -58,11 +58,14 @@ pub(super) const BAD_REQUEST: Shared = Shared {
 pub(super) const UNAUTHORIZED: Shared = Shared {
     name: "Unauthorized",
     status: 401,
-    codes: &[code(
-        401,
-        "unauthorized",
-        "There is no API key, or none that this server knows.",
-    )],
+    codes: &[
+        code(
+            401,
+            "unauthorized",
+            "There is no API key, or none that this server knows.",
+        ),
+        code(401, "key_expired", "The API key has expired."),
+    ],
     says: "No API key, or one that is not known, or no longer.",
 };
 pub(super) const FORBIDDEN: Shared = Shared {
