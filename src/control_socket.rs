@@ -55,9 +55,15 @@ pub(crate) struct KeyLine {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) environment: String,
+    pub(crate) scopes: Vec<String>,
+    /// The id of the application that it is bound to.
+    pub(crate) application: Option<String>,
     /// The first characters of its text.
     pub(crate) shown: String,
     pub(crate) created: Timestamp,
+    pub(crate) expires: Option<Timestamp>,
+    /// Exact to the minute.
+    pub(crate) last_used: Option<Timestamp>,
 }
 
 /// A new key, or one with a new text. No `Debug`: the text is a secret.
@@ -68,10 +74,16 @@ pub(crate) struct IssuedKey {
 }
 
 /// What is asked for with a new key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct NewKey {
     pub(crate) name: String,
-    pub(crate) environment: String,
+    /// Id or name; `None`: the environment that every server has.
+    pub(crate) environment: Option<String>,
+    /// Names; none: everything inside the environment.
+    pub(crate) scopes: Vec<String>,
+    /// Id or uid of the application that it is bound to.
+    pub(crate) application: Option<String>,
+    pub(crate) lifetime_seconds: Option<u64>,
 }
 
 /// Why the server refused, in a sentence.

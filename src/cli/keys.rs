@@ -11,6 +11,7 @@ use crate::config::Settings;
 #[cfg(unix)]
 use crate::control_socket::Client;
 use crate::control_socket::{IssuedKey, KeyDesk, KeyLine, NewKey};
+use crate::domain::time::Timestamp;
 
 /// Does what the command says; a key's text is the last line of `console.out`.
 pub fn run(args: KeysArgs, console: &mut Console<'_>) -> io::Result<u8> {
@@ -107,9 +108,21 @@ async fn way_to(settings: &Settings, command: &KeysCommand) -> anyhow::Result<Wa
 
 async fn carry_out(way: &mut Way, command: KeysCommand) -> anyhow::Result<Done> {
     Ok(match command {
-        KeysCommand::Create { name, environment } => {
-            let name = name.unwrap_or_default();
-            Done::Created(create(way, NewKey { name, environment }).await?)
+        KeysCommand::Create {
+            name,
+            environment,
+            scopes,
+            application,
+            expires,
+        } => {
+            let new = NewKey {
+                name: name.unwrap_or_default(),
+                environment,
+                scopes,
+                application,
+                lifetime_seconds: expires.map(|lifetime| lifetime.as_secs()),
+            };
+            Done::Created(create(way, new).await?)
         }
         KeysCommand::List => Done::Listed(list(way).await?),
         KeysCommand::Rotate { key_id } => Done::Rotated(rotate(way, &key_id).await?),
@@ -149,43 +162,60 @@ async fn revoke(way: &mut Way, key_id: &str) -> anyhow::Result<KeyLine> {
     }
 }
 
+const HEADINGS: [&str; 9] = [
+    "ID",
+    "NAME",
+    "ENVIRONMENT",
+    "SCOPES",
+    "APPLICATION",
+    "BEGINS WITH",
+    "CREATED",
+    "EXPIRES",
+    "LAST USED",
+];
+
 /// A line for each key under a line of headings, in columns.
 fn table(keys: &[KeyLine]) -> String {
-    let headings = ["ID", "NAME", "ENVIRONMENT", "BEGINS WITH", "CREATED"];
-    let rows: Vec<[String; 5]> = std::iter::once(headings.map(str::to_owned))
+    let rows: Vec<_> = std::iter::once(HEADINGS.map(str::to_owned))
         .chain(keys.iter().map(row))
         .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; 5] = std::array::from_fn(|column| width(column).unwrap_or_default());
+    let widths: [usize; HEADINGS.len()] =
+        std::array::from_fn(|column| width(column).unwrap_or_default());
     let mut text = String::new();
     for row in &rows {
-        let [id, name, environment, shown, created] = row;
-        let [id_width, name_width, environment_width, shown_width, _] = widths;
-        writeln!(
-            text,
-            "{id:id_width$}  {name:name_width$}  {environment:environment_width$}  \
-             {shown:shown_width$}  {created}"
-        )
-        .expect("writing to a text cannot fail");
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            write!(line, "{cell:width$}  ").expect("writing to a text cannot fail");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
     text
 }
 
-fn row(key: &KeyLine) -> [String; 5] {
+fn row(key: &KeyLine) -> [String; HEADINGS.len()] {
     let name = if key.name.is_empty() { "-" } else { &key.name };
     [
         key.id.clone(),
         name.to_owned(),
         key.environment.clone(),
+        key.scopes.join(","),
+        key.application.clone().unwrap_or_else(|| "all".to_owned()),
         key.shown.clone(),
         key.created.rfc3339(),
+        moment(key.expires),
+        moment(key.last_used),
     ]
+}
+
+fn moment(moment: Option<Timestamp>) -> String {
+    moment.map_or_else(|| "never".to_owned(), Timestamp::rfc3339)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::time::Timestamp;
 
     #[test]
     fn the_table_is_aligned() {
@@ -193,15 +223,26 @@ mod tests {
             id: id.to_owned(),
             name: name.to_owned(),
             environment: "default".to_owned(),
+            scopes: vec!["admin".to_owned()],
+            application: None,
             shown: "hookpost_abcde".to_owned(),
             created: Timestamp(1_709_210_096_789),
+            expires: None,
+            last_used: Some(Timestamp(1_709_210_040_000)),
+        };
+        let narrow = KeyLine {
+            scopes: vec!["read".to_owned(), "secrets".to_owned()],
+            application: Some("app_1".to_owned()),
+            expires: Some(Timestamp(1_709_210_096_789)),
+            last_used: None,
+            ..key("key_22", "")
         };
         let want = "\
-ID      NAME          ENVIRONMENT  BEGINS WITH     CREATED
-key_1   Bäcker & Co.  default      hookpost_abcde  2024-02-29T12:34:56.789Z
-key_22  -             default      hookpost_abcde  2024-02-29T12:34:56.789Z
+ID      NAME          ENVIRONMENT  SCOPES        APPLICATION  BEGINS WITH     CREATED                   EXPIRES                   LAST USED
+key_1   Bäcker & Co.  default      admin         all          hookpost_abcde  2024-02-29T12:34:56.789Z  never                     2024-02-29T12:34:00.000Z
+key_22  -             default      read,secrets  app_1        hookpost_abcde  2024-02-29T12:34:56.789Z  2024-02-29T12:34:56.789Z  never
 ";
-        let keys = [key("key_1", "Bäcker & Co."), key("key_22", "")];
+        let keys = [key("key_1", "Bäcker & Co."), narrow];
         assert_eq!(table(&keys), want);
     }
 }

@@ -11,6 +11,7 @@ pub mod sign;
 
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -80,9 +81,19 @@ pub enum KeysCommand {
         /// What the key is called in lists
         #[arg(long)]
         name: Option<String>,
-        /// The environment that the key opens
-        #[arg(long, value_name = "NAME", default_value = "default")]
-        environment: String,
+        /// The environment that the key opens, by name or id; without it, the first one
+        #[arg(long, value_name = "NAME")]
+        environment: Option<String>,
+        /// What it may do, of: read, messages:write, endpoints:write, secrets, admin (all of
+        /// these), environments (make others) [default: admin]
+        #[arg(long, value_name = "SCOPE,...", value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// The one application that it opens, by id or uid; without it, all
+        #[arg(long, value_name = "ID")]
+        application: Option<String>,
+        /// How long it works, such as 365d; without it, until it is revoked
+        #[arg(long, value_name = "DURATION", value_parser = crate::domain::duration::parse)]
+        expires: Option<Duration>,
     },
     /// List the keys, by their first characters
     List,

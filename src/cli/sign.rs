@@ -8,15 +8,16 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValuesParser;
 use zeroize::Zeroizing;
 
 use super::{EXIT_FAILED, EXIT_OK};
+use crate::control::signatures::{SchemeError, SchemeInput};
 use crate::domain::signing::{
-    Headers, OCTOHOOKS_HEADER, Scheme, SignedParts, SigningSecret, VerifyError, VerifyKey,
-    message_id_fits, verify_octohooks, verify_standard,
+    Encoding, Headers, OCTOHOOKS_HEADER, Scheme, SignedParts, SigningSecret, VerifyError,
+    VerifyKey, message_id_fits, verify_header, verify_octohooks, verify_standard,
 };
 use crate::domain::time::Timestamp;
 
@@ -33,7 +34,8 @@ pub struct SignArgs {
     #[command(flatten)]
     pub common: CommonArgs,
 
-    /// The message's id, which the standard scheme signs with the body
+    /// The message's id, which the standard scheme and some custom ones sign
+    /// with the body
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
 
@@ -65,8 +67,25 @@ pub struct VerifyArgs {
 #[derive(Args, Debug)]
 pub struct CommonArgs {
     /// How the request is signed
-    #[arg(long, default_value = Scheme::Standard.name(), value_parser = scheme_parser())]
-    pub scheme: Scheme,
+    #[arg(long, value_name = "SCHEME", default_value = Scheme::Standard.name(),
+          value_parser = PossibleValuesParser::new(Scheme::NAMES))]
+    pub scheme: String,
+
+    /// The header of the signature: optech has one of its own, custom needs it
+    #[arg(long, value_name = "NAME")]
+    pub signature_header: Option<String>,
+
+    /// What the custom scheme signs, with `{id}`, `{timestamp}` and `{body}` in it
+    #[arg(long, value_name = "TEXT")]
+    pub template: Option<String>,
+
+    /// How the custom scheme writes its signature
+    #[arg(long, value_parser = PossibleValuesParser::new(Encoding::NAMES))]
+    pub encoding: Option<String>,
+
+    /// What the custom scheme puts before it, with `{id}` and `{timestamp}` in it
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
 
     /// A file with the secret; several, newest first, one a line. Without it
     /// the environment variable `HOOKPOST_SECRET` is read
@@ -88,16 +107,17 @@ pub fn sign(
     stdin: &mut dyn Read,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let scheme = args.common.scheme;
-    let id = id_to_sign(args)?;
+    let scheme = args.common.scheme()?;
+    let id = id_to_sign(args, &scheme)?;
     let secrets = read_secrets(&args.common, SigningSecret::parse)?;
     let body = read_body(&args.common.body, stdin)?;
     let timestamp_s = args.timestamp.unwrap_or(now.as_secs());
-    let headers = SignedParts::sign(&[scheme], &secrets, id, timestamp_s, &body).headers(id);
+    let name = scheme.name();
+    let parts = SignedParts::sign(&[scheme], &secrets, id, timestamp_s, &body);
+    let headers = parts.headers(id);
     ensure!(
         !headers.is_empty(),
-        "an ed25519 key cannot sign the {} scheme, which needs a shared secret",
-        scheme.name()
+        "an ed25519 key cannot sign the {name} scheme, which needs a shared secret"
     );
     for (name, value) in headers {
         writeln!(out, "{name}: {value}")?;
@@ -117,10 +137,11 @@ pub fn verify(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
+    let scheme = args.common.scheme()?;
     let keys = read_secrets(&args.common, VerifyKey::parse)?;
     let headers = split_headers(&args.headers)?;
     let body = read_body(&args.common.body, stdin)?;
-    match check(args, &keys, Headers(&headers), &body, now) {
+    match check(args, &scheme, &keys, Headers(&headers), &body, now) {
         Ok(()) => {
             writeln!(out, "valid")?;
             Ok(EXIT_OK)
@@ -134,6 +155,7 @@ pub fn verify(
 
 fn check(
     args: &VerifyArgs,
+    scheme: &Scheme,
     keys: &[VerifyKey],
     headers: Headers<'_>,
     body: &[u8],
@@ -141,7 +163,7 @@ fn check(
 ) -> Result<(), VerifyError> {
     let now_s = args.now.unwrap_or(now.as_secs());
     let tolerance_s = args.tolerance_seconds;
-    match args.common.scheme {
+    match scheme {
         Scheme::Standard => {
             verify_standard(keys, headers, body, now_s, tolerance_s).map(|_verified| ())
         }
@@ -149,22 +171,43 @@ fn check(
             let value = headers.one(OCTOHOOKS_HEADER)?;
             verify_octohooks(keys, value, body, now_s, tolerance_s)
         }
+        Scheme::Optech { .. } | Scheme::Custom(_) => {
+            verify_header(keys, scheme, headers, body, now_s, tolerance_s)
+        }
     }
 }
 
-fn scheme_parser() -> impl TypedValueParser<Value = Scheme> {
-    PossibleValuesParser::new(Scheme::ALL.map(Scheme::name))
-        .map(|name| Scheme::from_name(&name).expect("only names of schemes are possible"))
+impl CommonArgs {
+    fn scheme(&self) -> anyhow::Result<Scheme> {
+        let input = SchemeInput {
+            scheme: self.scheme.clone(),
+            header: self.signature_header.clone(),
+            template: self.template.clone(),
+            encoding: self.encoding.clone(),
+            prefix: self.prefix.clone(),
+        };
+        input.parse().map_err(|SchemeError { field, detail }| {
+            let option = match field {
+                None => "--scheme",
+                Some("header") => "--signature-header",
+                Some("template") => "--template",
+                Some("encoding") => "--encoding",
+                Some(_) => "--prefix",
+            };
+            anyhow!("{option} {detail}")
+        })
+    }
 }
 
-/// The id to sign, empty for a scheme that signs none.
-fn id_to_sign(args: &SignArgs) -> anyhow::Result<&str> {
-    match (args.common.scheme, &args.id) {
-        (Scheme::Octohooks, _) => Ok(""),
-        (Scheme::Standard, None) => {
-            bail!("the standard scheme signs the message's id: give it with --id")
-        }
-        (Scheme::Standard, Some(id)) => {
+/// The id to sign, empty where none was given and none is needed.
+fn id_to_sign<'a>(args: &'a SignArgs, scheme: &Scheme) -> anyhow::Result<&'a str> {
+    match &args.id {
+        None if scheme.needs_message_id() => bail!(
+            "the {} scheme signs the message's id: give it with --id",
+            scheme.name()
+        ),
+        None => Ok(""),
+        Some(id) => {
             ensure!(
                 message_id_fits(id.as_bytes()),
                 "the id must be visible ASCII, at most 256 characters, without a full stop"
@@ -318,6 +361,54 @@ mod tests {
     }
 
     #[test]
+    fn signatures_in_headers_of_ones_own_are_made_and_checked() {
+        const CUSTOM: &[&str] = &[
+            "--scheme",
+            "custom",
+            "--signature-header",
+            "X-Acme",
+            "--encoding",
+            "hex",
+        ];
+        let custom =
+            |template, prefix| [CUSTOM, &["--template", template, "--prefix", prefix]].concat();
+        let (_, out, _) = run("shhh", &["sign", "--scheme", "optech"]).unwrap();
+        assert!(out.starts_with("x-optech-signature: "), "{out}");
+        let octo = custom("{timestamp}.{body}", "t={timestamp},v1=");
+        let (_, out, _) = run("shhh", &[&["sign"], &octo[..]].concat()).unwrap();
+        let mac = "9da9ced94ed137a8f36862e617fd64fcf239e8d1ef71698dc12262eb5a40e5f4";
+        assert_eq!(out, format!("X-Acme: t=1614265330,v1={mac}\n"));
+        for options in [
+            vec!["--scheme", "optech"],
+            vec!["--scheme", "optech", "--signature-header", "x-own"],
+            octo,
+            custom("{timestamp}.{body}", "sha256="),
+            custom("{id}.{body}", ""),
+            [CUSTOM, &["--template", "{body}"]].concat(),
+        ] {
+            let sign = [&["sign", "--id", ID], &options[..]].concat();
+            let (_, out, _) = run("new\nshhh\n", &sign).unwrap();
+            let verify = |secret: &str, now: &str| {
+                let mut arguments = [&["verify", "--now", now], &options[..]].concat();
+                for line in out.lines() {
+                    arguments.extend(["--header", line]);
+                }
+                run(secret, &arguments).unwrap()
+            };
+            let (code, said, err) = verify("new", "1614265330");
+            assert_eq!(
+                (code, &*said, &*err),
+                (EXIT_OK, "valid\n", ""),
+                "{options:?}"
+            );
+            let is_optech = options.contains(&"optech");
+            assert_eq!(verify("shhh", "1614265330").0 == EXIT_OK, !is_optech);
+            let signs_time = options.contains(&"{timestamp}.{body}");
+            assert_eq!(verify("new", "1614265631").0 == EXIT_OK, !signs_time);
+        }
+    }
+
+    #[test]
     fn a_bad_signature_is_an_answer_with_its_reason() {
         let header = "X-Signature: t=1614265330,v1=00";
         for (now, want) in [
@@ -344,6 +435,37 @@ mod tests {
             (hidden, &["sign", "--id", ID], "line 1"),
             (SECRET, &["verify", "--header", "nonsense"], "name: value"),
             (SECRET, &["verify", "--scheme", "rot13"], "octohooks"),
+            (
+                SECRET,
+                &["sign", "--scheme", "custom"],
+                "--signature-header",
+            ),
+            (
+                SECRET,
+                &["sign", "--id", ID, "--template", "x"],
+                "--template",
+            ),
+            (SECRET, &["sign", "--id", ID, "--encoding", "rot13"], "hex"),
+            (
+                SECRET,
+                &[
+                    "sign",
+                    "--scheme",
+                    "custom",
+                    "--signature-header",
+                    "x-a",
+                    "--encoding",
+                    "hex",
+                    "--template",
+                    "{id}{body}",
+                ],
+                "--id",
+            ),
+            (
+                SECRET,
+                &["verify", "--scheme", "optech", "--signature-header", "Host"],
+                "--signature-header",
+            ),
             (
                 SECRET,
                 &["sign", "--id", ID, "/nowhere/body"],

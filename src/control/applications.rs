@@ -1,6 +1,6 @@
 //! Making, changing and deleting applications.
 
-use super::{Control, ControlError};
+use super::{Control, ControlError, FieldError};
 use crate::domain::application::{Application, ApplicationChange};
 use crate::domain::ids::ApplicationKey;
 use crate::domain::principal::Principal;
@@ -29,12 +29,22 @@ impl Control {
     }
 
     /// Changes what `change` names.
+    ///
+    /// A uid is taken or free among all applications of the environment: who
+    /// sees only one of them must not learn which.
     pub async fn update_application(
         &self,
         principal: Principal,
         key: ApplicationKey,
         change: ApplicationChange,
     ) -> Result<Application, ControlError> {
+        if change.uid.is_some() && !principal.scope.covers_environment() {
+            let own = self.store.application(key)?;
+            if own.is_some_and(|own| own.application.uid != change.uid) {
+                let detail = "can only be changed with a key of the whole environment";
+                return Err(ControlError::Invalid(vec![FieldError::new("uid", detail)]));
+            }
+        }
         Ok(self
             .store
             .update_application(principal.scope, key, change)

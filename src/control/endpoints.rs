@@ -1,18 +1,20 @@
 //! Making, changing and deleting endpoints: every rule about their fields.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-
+use super::signatures::{SchemeError, SchemeInput};
 use super::{Control, ControlError, FieldError};
 use crate::domain::address::EndpointUrl;
 use crate::domain::duration;
 use crate::domain::endpoint::{
-    CustomHeader, EndpointChange, HEADER_VALUE_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX,
-    LiveEndpoint, MASKED, METADATA_BYTES_MAX, SuccessRule,
+    CustomHeader, EndpointChange, GRACE_DEFAULT, GRACE_MAX, HEADER_VALUE_BYTES_MAX,
+    HEADERS_BYTES_MAX, HEADERS_MAX, LiveEndpoint, MASKED, METADATA_BYTES_MAX, Rotation,
+    SuccessRule, header_clash,
 };
 use crate::domain::fanout::EventFilter;
+use crate::domain::header;
 use crate::domain::ids::{ApplicationKey, EndpointKey};
 use crate::domain::principal::Principal;
 use crate::domain::retry::WAIT_MAX;
@@ -20,32 +22,6 @@ use crate::domain::secret::Secret;
 use crate::domain::signing::{Scheme, SigningSecret};
 use crate::engine::receive;
 use crate::store::{Idempotent, Refusal, Written};
-
-/// Header names that are ours or the protocol's.
-const HEADERS_RESERVED: [&str; 20] = [
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-    "x-signature",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-];
-const HEADER_PREFIXES_RESERVED: [&str; 5] =
-    ["webhook-", "svix-", "hookpost-", "proxy-", "x-forwarded-"];
 
 /// Time for one attempt that an endpoint may have.
 pub const TIMEOUT_SECONDS_MAX: u64 = 60;
@@ -63,8 +39,9 @@ pub struct EndpointInput {
     pub channels: Option<Vec<String>>,
     pub headers: Option<BTreeMap<String, String>>,
     pub secrets: Option<Vec<String>>,
-    /// Names of schemes.
-    pub signatures: Option<Vec<String>>,
+    pub signatures: Option<Vec<SchemeInput>>,
+    pub payload_in_headers: Option<bool>,
+    pub ascii_body: Option<bool>,
     /// Durations such as `5m`.
     pub retry_schedule: Option<Vec<String>>,
     /// 0 takes the limit away.
@@ -73,6 +50,13 @@ pub struct EndpointInput {
     pub timeout_seconds: Option<u64>,
     pub success: Option<SuccessRule>,
     pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// What a caller gives for a rotation. `None`: left out.
+#[derive(Clone, Debug, Default)]
+pub struct RotationInput {
+    pub grace_period_seconds: Option<u64>,
+    pub secret: Option<String>,
 }
 
 impl Control {
@@ -125,6 +109,36 @@ impl Control {
             .await?)
     }
 
+    /// Gives an endpoint a new secret; older ones go on signing for a while.
+    pub async fn rotate_secret(
+        &self,
+        principal: Principal,
+        application: ApplicationKey,
+        endpoint: EndpointKey,
+        input: RotationInput,
+        idempotent: Option<Idempotent<LiveEndpoint>>,
+    ) -> Result<Written<LiveEndpoint>, ControlError> {
+        let rotation = rotation(input)?;
+        Ok(self
+            .store
+            .rotate_secret(principal, application, endpoint, rotation, idempotent)
+            .await?)
+    }
+
+    /// An endpoint with its secrets, for who may see them. That they were
+    /// asked for is in the audit log before they are answered.
+    pub async fn read_secrets(
+        &self,
+        principal: Principal,
+        application: ApplicationKey,
+        endpoint: EndpointKey,
+    ) -> Result<Arc<LiveEndpoint>, ControlError> {
+        Ok(self
+            .store
+            .read_secrets(principal, application, endpoint)
+            .await?)
+    }
+
     /// Deletes an endpoint; what waits for it is cancelled.
     pub async fn delete_endpoint(
         &self,
@@ -154,6 +168,36 @@ impl Control {
     }
 }
 
+fn rotation(input: RotationInput) -> Result<Rotation, ControlError> {
+    let mut errors = Vec::new();
+    let grace = input
+        .grace_period_seconds
+        .map_or(GRACE_DEFAULT, Duration::from_secs);
+    if grace > GRACE_MAX {
+        let most = GRACE_MAX.as_secs();
+        errors.push(FieldError::new(
+            "gracePeriodSeconds",
+            format!("must be at most {most}"),
+        ));
+    }
+    let secret = input.secret.and_then(|text| match signing_secret(&text) {
+        Ok(secret) => Some(secret),
+        Err(detail) => {
+            errors.push(FieldError::new("secret", detail));
+            None
+        }
+    });
+    if errors.is_empty() {
+        Ok(Rotation { secret, grace })
+    } else {
+        Err(ControlError::Invalid(errors))
+    }
+}
+
+fn signing_secret(text: &str) -> Result<SigningSecret, String> {
+    SigningSecret::parse(text).map_err(|refusal| refusal.to_string())
+}
+
 /// `input` as a change, or everything that is wrong with it.
 fn checked(
     input: EndpointInput,
@@ -180,14 +224,10 @@ fn checked(
         secrets: input
             .secrets
             .filter(|secrets| !secrets.is_empty())
-            .map(|texts| {
-                each(&texts, "secrets", &mut errors, |text| {
-                    SigningSecret::parse(text).map_err(|refusal| refusal.to_string())
-                })
-            }),
-        signatures: input
-            .signatures
-            .map(|names| each(&names, "signatures", &mut errors, scheme)),
+            .map(|texts| each(&texts, "secrets", &mut errors, signing_secret)),
+        signatures: input.signatures.map(|inputs| schemes(inputs, &mut errors)),
+        payload_in_headers: input.payload_in_headers,
+        ascii_body: input.ascii_body,
         retry_schedule: input
             .retry_schedule
             .map(|texts| each(&texts, "retrySchedule", &mut errors, wait)),
@@ -198,6 +238,9 @@ fn checked(
             .metadata
             .map(|metadata| checked_metadata(metadata, &mut errors)),
     };
+    if errors.is_empty() {
+        check_clashes(&change, before, &mut errors);
+    }
     if errors.is_empty() {
         Ok(change)
     } else {
@@ -222,10 +265,40 @@ fn each<T>(
     values
 }
 
-fn scheme(name: &str) -> Result<Scheme, String> {
-    let known: Vec<&str> = Scheme::ALL.iter().map(|scheme| scheme.name()).collect();
-    Scheme::from_name(name)
-        .ok_or_else(|| format!("is not a signature scheme; known are {}", known.join(", ")))
+fn schemes(inputs: Vec<SchemeInput>, errors: &mut Vec<FieldError>) -> Vec<Scheme> {
+    let mut schemes = Vec::with_capacity(inputs.len());
+    for (at, input) in inputs.into_iter().enumerate() {
+        match input.parse() {
+            Ok(scheme) => schemes.push(scheme),
+            Err(SchemeError { field, detail }) => {
+                let place = field.map(|field| format!(".{field}")).unwrap_or_default();
+                errors.push(FieldError::new(format!("signatures[{at}]{place}"), detail));
+            }
+        }
+    }
+    schemes
+}
+
+/// That no two things that are sent have one name, as the endpoint will be.
+fn check_clashes(
+    change: &EndpointChange,
+    before: Option<&LiveEndpoint>,
+    errors: &mut Vec<FieldError>,
+) {
+    let before = before.map(|before| &before.settings);
+    let stored_schemes = before.map_or(&[][..], |before| &before.signatures);
+    let stored_headers = before.map_or(&[][..], |before| &before.headers);
+    let schemes = change.signatures.as_deref().unwrap_or(stored_schemes);
+    let headers = change.headers.as_deref().unwrap_or(stored_headers);
+    if let Some(at) = header_clash(schemes, headers) {
+        let name = schemes[at].header().unwrap_or_default();
+        errors.push(FieldError::new(
+            format!("signatures[{at}].header"),
+            format!(
+                "is `{name}`, which a custom header or another scheme has already; choose another name"
+            ),
+        ));
+    }
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
@@ -252,7 +325,7 @@ fn custom_headers(
                 path,
                 "is given twice; case does not tell header names apart".to_owned(),
             );
-        } else if let Err(detail) = check_name(&name).and_then(|()| check_value(&value)) {
+        } else if let Err(detail) = header::check_name(&name).and_then(|()| check_value(&value)) {
             wrong(path, detail);
         } else if value != MASKED {
             kept.push(CustomHeader {
@@ -290,23 +363,6 @@ fn stored_header(before: Option<&LiveEndpoint>, name: &str) -> Option<Secret> {
     stored.map(|header| header.value.clone())
 }
 
-fn check_name(name: &str) -> Result<(), String> {
-    if HeaderName::from_bytes(name.as_bytes()).is_err() {
-        return Err("is not a header name: letters, digits and !#$%&'*+-.^_`|~".to_owned());
-    }
-    let lower = name.to_ascii_lowercase();
-    let reserved = HEADERS_RESERVED.contains(&lower.as_str())
-        || HEADER_PREFIXES_RESERVED
-            .iter()
-            .any(|prefix| lower.starts_with(prefix));
-    if reserved {
-        return Err(
-            "is a header that Hookpost or HTTP itself sets; choose another name".to_owned(),
-        );
-    }
-    Ok(())
-}
-
 fn check_value(value: &str) -> Result<(), String> {
     if value == MASKED {
         return Ok(());
@@ -314,8 +370,7 @@ fn check_value(value: &str) -> Result<(), String> {
     if value.len() > HEADER_VALUE_BYTES_MAX {
         return Err(format!("must have at most {HEADER_VALUE_BYTES_MAX} bytes"));
     }
-    let visible = value.bytes().all(|b| (b' '..=b'~').contains(&b)) && value.trim() == value;
-    if !visible || HeaderValue::from_str(value).is_err() {
+    if !header::is_plain_value(value) {
         return Err("must be visible ASCII without spaces at its ends".to_owned());
     }
     Ok(())

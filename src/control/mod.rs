@@ -1,15 +1,21 @@
 //! The control plane: what an API caller or operator may change, checked once
 //! for every face.
 
+pub mod api_keys;
 pub mod applications;
 pub mod endpoints;
+pub mod environments;
+pub mod event_types;
 pub mod inboxes;
 pub mod jobs;
+mod schemas;
+pub mod signatures;
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::domain::principal::Capability;
 use crate::engine::transport::HttpTransport;
 use crate::seams::entropy::SharedEntropy;
 use crate::store::{Refusal, Store, StoreError, WriteError};
@@ -46,6 +52,9 @@ pub enum ControlError {
         reason: &'static str,
         detail: String,
     },
+    /// The caller would hand out more than they hold.
+    #[error("the caller does not have the scope {}", .0.name())]
+    NotHeld(Capability),
     #[error(transparent)]
     Write(#[from] WriteError),
 }

@@ -1,29 +1,48 @@
 //! What can be done with API keys, whoever asks.
 
+use std::time::Duration;
+
 use super::{IssuedKey, KeyLine, NewKey};
-use crate::domain::api_key::{self, ApiKey};
-use crate::domain::environment::DEFAULT_ENVIRONMENT;
-use crate::domain::ids::{ApiKeyKey, EnvironmentKey};
+use crate::domain::api_key::{
+    self, API_KEY_NAME_CHARS_MAX, ApiKey, LIFETIME_SECONDS_MAX, NewApiKey,
+};
+use crate::domain::ids::{ApplicationKey, EnvironmentKey};
+use crate::domain::principal::{Actor, Capabilities, Principal, Scope};
 use crate::domain::secret::Secret;
 use crate::seams::entropy::SharedEntropy;
-use crate::store::{Refusal, Store, WriteError};
-
-const NAME_CHARS_MAX: usize = 256;
+use crate::store::{Refusal, Store, StoreError, WriteError, Written};
 
 /// Why nothing was done, or perhaps nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeskError {
-    #[error("there is no environment {0:?}; this version has only {DEFAULT_ENVIRONMENT:?}")]
-    NoEnvironment(String),
+    #[error("there is no environment {name:?}; there are {there}")]
+    NoEnvironment { name: String, there: String },
+    #[error("there is no application {0:?} in this environment; give its id or uid")]
+    NoApplication(String),
+    #[error("the scope {name:?} {reason}")]
+    Scope { name: String, reason: String },
+    #[error("a key expires within ten years, or not at all; this is {0} s")]
+    Lifetime(u64),
     #[error("there is no API key {0:?}; `hookpost keys list` shows those there are")]
     NoKey(String),
     #[error("there is no job {0:?}; `hookpost jobs list` shows those there are")]
     NoJob(String),
-    #[error("a key's name has at most {NAME_CHARS_MAX} characters and no control characters")]
+    #[error(
+        "a key's name has at most {API_KEY_NAME_CHARS_MAX} characters and no control characters"
+    )]
     Name,
     #[error(transparent)]
-    Store(WriteError),
+    Store(#[from] WriteError),
 }
+
+impl From<StoreError> for DeskError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Environments that a sentence lists.
+const LISTED_MAX: usize = 10;
 
 /// Makes, lists, rotates and revokes API keys.
 #[derive(Clone)]
@@ -43,14 +62,13 @@ impl KeyDesk {
     }
 
     pub(crate) async fn create(&self, new: NewKey) -> Result<IssuedKey, DeskError> {
-        let environment = self.environment(&new.environment)?;
-        if new.name.chars().count() > NAME_CHARS_MAX || new.name.chars().any(char::is_control) {
-            return Err(DeskError::Name);
-        }
+        let new = self.checked(new)?;
         let text = self.new_text();
-        let made = self.store.create_api_key(environment, new.name, &text);
-        let key = made.await.map_err(DeskError::Store)?;
-        Ok(self.issued(&key, &text))
+        let made = self
+            .store
+            .issue_api_key(Actor::Operator, new, &text, None)
+            .await?;
+        Ok(self.issued(&fresh(made), &text))
     }
 
     /// Every key, oldest first.
@@ -61,27 +79,92 @@ impl KeyDesk {
 
     pub(crate) async fn rotate(&self, id: &str) -> Result<IssuedKey, DeskError> {
         let text = self.new_text();
-        let rotated = self.store.rotate_api_key(self.key(id)?, &text).await;
+        let (operator, key) = self.key(id)?;
+        let rotated = self
+            .store
+            .rotate_api_key(operator, key.key, &text, None)
+            .await;
         let key = rotated.map_err(|error| refused(error, id))?;
-        Ok(self.issued(&key, &text))
+        Ok(self.issued(&fresh(key), &text))
     }
 
     pub(crate) async fn revoke(&self, id: &str) -> Result<KeyLine, DeskError> {
-        let revoked = self.store.revoke_api_key(self.key(id)?).await;
-        let key = revoked.map_err(|error| refused(error, id))?;
-        Ok(self.line(&key))
+        let (operator, key) = self.key(id)?;
+        let line = self.line(&key);
+        let revoked = self.store.revoke_api_key(operator, key.key).await;
+        revoked.map_err(|error| refused(error, id))?;
+        Ok(line)
     }
 
-    fn environment(&self, name: &str) -> Result<EnvironmentKey, DeskError> {
-        match name {
-            DEFAULT_ENVIRONMENT => Ok(self.store.default_environment()),
-            other => Err(DeskError::NoEnvironment(other.to_owned())),
+    fn checked(&self, new: NewKey) -> Result<NewApiKey, DeskError> {
+        let environment = self.environment(new.environment.as_deref())?;
+        if new.name.chars().count() > API_KEY_NAME_CHARS_MAX
+            || new.name.chars().any(char::is_control)
+        {
+            return Err(DeskError::Name);
+        }
+        if let Some(seconds) = new.lifetime_seconds
+            && !(1..=LIFETIME_SECONDS_MAX).contains(&seconds)
+        {
+            return Err(DeskError::Lifetime(seconds));
+        }
+        let capabilities = scopes(&new.scopes, new.application.is_some())?;
+        let application = new
+            .application
+            .map(|one| self.application(environment, one));
+        Ok(NewApiKey {
+            environment,
+            application: application.transpose()?,
+            name: new.name,
+            capabilities,
+            lifetime: new.lifetime_seconds.map(Duration::from_secs),
+        })
+    }
+
+    fn environment(&self, wanted: Option<&str>) -> Result<EnvironmentKey, DeskError> {
+        let Some(wanted) = wanted else {
+            return Ok(self.store.default_environment());
+        };
+        match self.store.find_environment(wanted) {
+            Some(found) => Ok(found.key),
+            None => Err(DeskError::NoEnvironment {
+                name: wanted.to_owned(),
+                there: self.environments_there(),
+            }),
         }
     }
 
-    fn key(&self, id: &str) -> Result<ApiKeyKey, DeskError> {
+    /// The names of the environments, for a sentence.
+    fn environments_there(&self) -> String {
+        let all = self.store.catalog().environments();
+        let names = all.iter().take(LISTED_MAX);
+        let mut names: Vec<_> = names.map(|one| format!("{:?}", one.name)).collect();
+        if all.len() > LISTED_MAX {
+            names.push(format!("{} more", all.len() - LISTED_MAX));
+        }
+        names.join(", ")
+    }
+
+    fn application(
+        &self,
+        environment: EnvironmentKey,
+        wanted: String,
+    ) -> Result<ApplicationKey, DeskError> {
+        let scope = Scope::of_environment(environment);
+        let found = self.store.find_application(scope, &wanted)?;
+        match found {
+            Some(entry) => Ok(entry.application.key),
+            None => Err(DeskError::NoApplication(wanted)),
+        }
+    }
+
+    /// The key with this id, and who may do all to it.
+    fn key(&self, id: &str) -> Result<(Principal, ApiKey), DeskError> {
         let key = self.store.ids().parse(id);
-        key.ok_or_else(|| DeskError::NoKey(id.to_owned()))
+        let key = key.and_then(|key| self.store.catalog().api_key_of(key));
+        let key = key.ok_or_else(|| DeskError::NoKey(id.to_owned()))?;
+        let scope = Scope::of_environment(key.environment);
+        Ok((Principal::operator(scope), key))
     }
 
     fn new_text(&self) -> Secret {
@@ -98,15 +181,47 @@ impl KeyDesk {
     }
 
     fn line(&self, key: &ApiKey) -> KeyLine {
+        let ids = self.store.ids();
+        let environment = self.store.catalog().environment(key.environment);
         KeyLine {
-            id: self.store.ids().text(key.key),
+            id: ids.text(key.key),
             name: key.name.clone(),
-            // The only one there is.
-            environment: DEFAULT_ENVIRONMENT.to_owned(),
+            environment: environment.map_or_else(String::new, |known| known.name.clone()),
+            scopes: key
+                .capabilities
+                .named()
+                .map(|one| one.name().to_owned())
+                .collect(),
+            application: key.application.map(|key| ids.text(key)),
             shown: key.shown.clone(),
             created: key.created,
+            expires: key.expires,
+            last_used: key.last_used,
         }
     }
+}
+
+fn fresh(written: Written<ApiKey>) -> ApiKey {
+    match written {
+        Written::Fresh(key) => key,
+        Written::Repeated(_) => unreachable!("without an idempotency key nothing is repeated"),
+    }
+}
+
+/// What the scopes of these names allow; everything in the environment when
+/// there are none.
+fn scopes(names: &[String], one_application: bool) -> Result<Capabilities, DeskError> {
+    if names.is_empty() {
+        return Ok(Capabilities::ADMIN);
+    }
+    api_key::capabilities(names, one_application).map_err(|wrong| {
+        let first = wrong.into_iter().next();
+        let (at, reason) = first.expect("what is refused has a reason");
+        DeskError::Scope {
+            name: names[at].clone(),
+            reason,
+        }
+    })
 }
 
 fn refused(error: WriteError, id: &str) -> DeskError {

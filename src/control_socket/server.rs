@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use super::{DeskError, Desks, KeyDesk, NewKey, Refused, jobs, path};
 use crate::domain::message::JSON;
 use crate::http::server::{ServerLimits, serve_unix};
+use crate::store::WriteError;
 
 const BACKLOG: u32 = 16;
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -167,7 +168,12 @@ impl IntoResponse for Failure {
 fn status_of(error: &DeskError) -> StatusCode {
     match error {
         DeskError::NoKey(_) | DeskError::NoJob(_) => StatusCode::NOT_FOUND,
-        DeskError::NoEnvironment(_) | DeskError::Name => StatusCode::UNPROCESSABLE_ENTITY,
-        DeskError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        DeskError::NoEnvironment { .. }
+        | DeskError::NoApplication(_)
+        | DeskError::Scope { .. }
+        | DeskError::Lifetime(_)
+        | DeskError::Name
+        | DeskError::Store(WriteError::Refused(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+        DeskError::Store(WriteError::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

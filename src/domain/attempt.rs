@@ -156,8 +156,11 @@ pub struct SentRequest {
     pub url: String,
     pub content_type: String,
     pub signed: SignedParts,
-    /// Custom headers, the values of secret ones masked.
+    /// Custom headers, then those taken from the payload; the values of secret
+    /// ones masked.
     pub custom: Vec<(String, String)>,
+    /// Fields of the payload that were to be headers, and could not be.
+    pub left_out: Vec<String>,
 }
 
 /// What we call ourselves. The number is that of the layout of requests: the
@@ -172,8 +175,9 @@ impl SentRequest {
             ("content-type", self.content_type.clone()),
             ("user-agent", USER_AGENT.to_owned()),
         ];
+        let signed = self.signed.headers(message_id);
         own.into_iter()
-            .chain(self.signed.headers(message_id))
+            .chain(signed)
             .map(|(name, value)| (name.to_owned(), value))
             .chain(self.custom.iter().cloned())
             .collect()

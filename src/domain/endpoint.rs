@@ -23,6 +23,10 @@ pub const METADATA_BYTES_MAX: usize = 4096;
 pub const MASKED: &str = "••••";
 
 /// An endpoint's settings. Its owner changes them; the engine never does.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with one another"
+)]
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub key: EndpointKey,
@@ -39,9 +43,13 @@ pub struct Endpoint {
     pub event_types: Vec<EventFilter>,
     pub channels: Vec<String>,
     pub headers: Vec<CustomHeader>,
-    /// Newest first; each valid one signs.
-    pub secrets: Vec<SigningSecret>,
+    /// Newest first; each valid one signs. The newest never expires.
+    pub secrets: Vec<EndpointSecret>,
     pub signatures: Vec<Scheme>,
+    /// Whether the payload's fields are also sent as headers.
+    pub payload_in_headers: bool,
+    /// Whether the payload is sent in ASCII alone.
+    pub ascii_body: bool,
     /// `None`: the deployment's schedule.
     pub retry_schedule: Option<Vec<Duration>>,
     /// `None`: the deployment's time for one attempt.
@@ -54,6 +62,87 @@ pub struct Endpoint {
     pub updated: Timestamp,
     /// Set when it was deleted: kept so that old deliveries can still show it.
     pub deleted: Option<Timestamp>,
+}
+
+impl Endpoint {
+    /// The secrets that sign at `now`, newest first.
+    pub fn valid_secrets(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &EndpointSecret> + Clone + use<'_> {
+        let secrets = self.secrets.iter();
+        secrets.filter(move |secret| secret.is_valid(now))
+    }
+}
+
+/// Puts `new` before the secrets there are. Each of those stops after `grace`,
+/// or when it was to stop anyway; what has stopped is forgotten, and so is an
+/// older `new` itself.
+pub fn rotate(
+    secrets: &mut Vec<EndpointSecret>,
+    new: SigningSecret,
+    now: Timestamp,
+    grace: Duration,
+) {
+    let end = now.plus(grace);
+    for old in secrets.iter_mut() {
+        old.expires = Some(old.expires.map_or(end, |own| own.min(end)));
+    }
+    secrets.retain(|old| old.is_valid(now) && old.secret.text() != new.text());
+    secrets.insert(0, new.into());
+}
+
+/// A signing secret, and how long it signs.
+#[derive(Clone, Debug)]
+pub struct EndpointSecret {
+    pub secret: SigningSecret,
+    /// From this moment on it does not sign. `None`: it does until it is replaced.
+    pub expires: Option<Timestamp>,
+}
+
+impl EndpointSecret {
+    /// Whether it signs at `now`.
+    #[must_use]
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+impl From<SigningSecret> for EndpointSecret {
+    fn from(secret: SigningSecret) -> Self {
+        Self {
+            secret,
+            expires: None,
+        }
+    }
+}
+
+/// What is to become of an endpoint's secrets.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// `None`: one is made.
+    pub secret: Option<SigningSecret>,
+    /// How long those there are go on signing.
+    pub grace: Duration,
+}
+
+/// How long older secrets go on signing when a rotation does not say, and at most.
+pub const GRACE_DEFAULT: Duration = Duration::from_hours(24);
+pub const GRACE_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// What two things that are sent would both be called: a header of a scheme
+/// and a custom header, or the headers of two schemes. Its place in `signatures`.
+#[must_use]
+pub fn header_clash(signatures: &[Scheme], headers: &[CustomHeader]) -> Option<usize> {
+    let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+    signatures.iter().enumerate().position(|(at, scheme)| {
+        let Some(name) = scheme.header() else {
+            return false;
+        };
+        let mut before = signatures[..at].iter().filter_map(Scheme::header);
+        before.any(|other| same(other, name))
+            || headers.iter().any(|header| same(&header.name, name))
+    })
 }
 
 /// A header that is sent with every delivery.
@@ -213,6 +302,8 @@ pub struct EndpointChange {
     pub headers: Option<Vec<CustomHeader>>,
     pub secrets: Option<Vec<SigningSecret>>,
     pub signatures: Option<Vec<Scheme>>,
+    pub payload_in_headers: Option<bool>,
+    pub ascii_body: Option<bool>,
     pub retry_schedule: Option<Vec<Duration>>,
     pub timeout: Option<Duration>,
     pub rate_limit: Option<u32>,
@@ -249,6 +340,124 @@ mod tests {
                 want,
                 "{rule:?} {status} {body:?}"
             );
+        }
+    }
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    /// `rotate`, on secrets of these texts and ends; the texts and ends after it.
+    fn rotated(
+        before: &[(&str, Option<u64>)],
+        new: &str,
+        grace_s: u64,
+    ) -> Vec<(String, Option<u64>)> {
+        let secret = |text: &str| SigningSecret::parse(text).unwrap();
+        let mut secrets: Vec<_> = before
+            .iter()
+            .map(|(text, expires)| EndpointSecret {
+                secret: secret(text),
+                expires: expires.map(Timestamp),
+            })
+            .collect();
+        rotate(&mut secrets, secret(new), NOW, Duration::from_secs(grace_s));
+        let shown = |of: &EndpointSecret| (of.secret.text().expose().to_owned(), of.expires);
+        let shown = secrets.iter().map(shown);
+        shown.map(|(text, at)| (text, at.map(|at| at.0))).collect()
+    }
+
+    #[test]
+    fn a_rotation_gives_older_secrets_an_end() {
+        for (before, new, grace_s, want) in [
+            (
+                &[("a", None)][..],
+                "b",
+                10,
+                &[("b", None), ("a", Some(1_010_000))][..],
+            ),
+            (&[("a", None)], "b", 0, &[("b", None)]),
+            // Its own end, if that is sooner; one that has come is forgotten.
+            (
+                &[
+                    ("a", None),
+                    ("c", Some(1_000_001)),
+                    ("d", Some(9_000_000)),
+                    ("e", Some(1_000_000)),
+                ],
+                "b",
+                10,
+                &[
+                    ("b", None),
+                    ("a", Some(1_010_000)),
+                    ("c", Some(1_000_001)),
+                    ("d", Some(1_010_000)),
+                ],
+            ),
+            // What is there already becomes the newest.
+            (
+                &[("a", None), ("b", Some(1_000_001))],
+                "b",
+                10,
+                &[("b", None), ("a", Some(1_010_000))],
+            ),
+            (&[("a", None)], "a", 10, &[("a", None)]),
+            (
+                &[("a", None)],
+                "b",
+                u64::MAX,
+                &[("b", None), ("a", Some(u64::MAX))],
+            ),
+        ] {
+            let want: Vec<_> = want.iter().map(|(t, at)| ((*t).to_owned(), *at)).collect();
+            assert_eq!(
+                rotated(before, new, grace_s),
+                want,
+                "{before:?} {new} {grace_s}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_signs_until_its_end() {
+        let secret = SigningSecret::parse("a").unwrap();
+        for (expires, want) in [
+            (None, true),
+            (Some(NOW.0 - 1), false),
+            (Some(NOW.0), false),
+            (Some(NOW.0 + 1), true),
+        ] {
+            let of = EndpointSecret {
+                secret: secret.clone(),
+                expires: expires.map(Timestamp),
+            };
+            assert_eq!(of.is_valid(NOW), want, "{expires:?}");
+        }
+    }
+
+    #[test]
+    fn two_things_never_have_one_header() {
+        let optech = |header: &str| Scheme::Optech {
+            header: header.to_owned(),
+        };
+        let header = |name: &str| CustomHeader {
+            name: name.to_owned(),
+            value: Secret::new("v"),
+        };
+        for (signatures, headers, want) in [
+            (vec![], vec![], None),
+            (vec![Scheme::Standard, Scheme::Standard], vec![], None),
+            (
+                vec![optech("x-a"), optech("x-b")],
+                vec![header("x-c")],
+                None,
+            ),
+            (vec![optech("x-a"), optech("X-A")], vec![], Some(1)),
+            (
+                vec![Scheme::Standard, optech("x-a")],
+                vec![header("x-b"), header("X-A")],
+                Some(1),
+            ),
+        ] {
+            assert_eq!(header_clash(&signatures, &headers), want, "{signatures:?}");
         }
     }
 

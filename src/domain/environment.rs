@@ -6,6 +6,9 @@ use super::time::Timestamp;
 /// The environment that a new store has.
 pub const DEFAULT_ENVIRONMENT: &str = "default";
 
+/// Characters of an environment's name.
+pub const ENVIRONMENT_NAME_CHARS_MAX: usize = 256;
+
 /// Name and uid of the built-in application that every environment has.
 pub const OPERATIONAL_NAME: &str = "Operational events";
 pub const OPERATIONAL_UID: &str = "operational-events";

@@ -49,7 +49,8 @@ pub enum Capability {
     Secrets,
     /// All of the above, and: API keys, the audit log, erasing content.
     Admin,
-    /// Make, rename and delete environments, and make keys for them.
+    /// Make, rename and delete environments, and see how big the store is; with
+    /// `admin` too, make keys for every environment.
     Environments,
 }
 
@@ -128,6 +129,12 @@ impl Capabilities {
             .all(|one| self.allow(one) || !other.allow(one))
     }
 
+    /// One that `other` names and that is not allowed here, if any is.
+    #[must_use]
+    pub fn missing(self, other: Self) -> Option<Capability> {
+        other.named().find(|one| !self.allow(*one))
+    }
+
     /// Those that are named, in the order of documents.
     pub fn named(self) -> impl Iterator<Item = Capability> {
         Capability::ALL
@@ -199,8 +206,9 @@ mod tests {
             (&[Read, Send], &[Send], true),
             (&[Read], &[], true),
         ] {
-            let cover = Capabilities::of(held).cover(Capabilities::of(other));
-            assert_eq!(cover, want, "{held:?} {other:?}");
+            let (held, other) = (Capabilities::of(held), Capabilities::of(other));
+            assert_eq!(held.cover(other), want, "{held:?} {other:?}");
+            assert_eq!(held.missing(other).is_none(), want, "{held:?} {other:?}");
         }
         assert_eq!(Capabilities::ALL, Capabilities::of(&[Admin, Environments]));
         assert_eq!(Capabilities::ADMIN, Capabilities::of(&[Admin]));

@@ -192,6 +192,7 @@ impl Inner {
                 }
                 Change::Job => self.new_job.notify_one(),
                 Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
+                Change::EnvironmentGone => scheduler.reconsider_all(),
                 Change::Reopened => {
                     scheduler.reconsider_all();
                     self.rescan.store(true, Ordering::Release);

@@ -1,5 +1,5 @@
 //! Forgetting what retention does not keep, sweeping up after deletions, and
-//! rolling up counters.
+//! rolling up counters, writing down when API keys were last used.
 
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use crate::store::{Retention, WriteError};
 
 /// Between two passes of retention.
 const RETENTION_EVERY: Duration = Duration::from_mins(1);
+/// Between two writes of when API keys were last used. What a stop in between
+/// forgets is less than that.
+const USES_EVERY: Duration = Duration::from_mins(1);
 /// Between two looks for something deleted.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// Between two passes of the roll-up.
@@ -23,6 +26,7 @@ impl Engine {
             self.sweep_for_ever(),
             self.retire_for_ever(retention),
             self.roll_up_for_ever(),
+            self.keep_uses_for_ever(),
         );
     }
 
@@ -36,6 +40,26 @@ impl Engine {
                     break;
                 }
                 inner.clock.sleep(STEP_PAUSE).await;
+            }
+        }
+    }
+
+    async fn keep_uses_for_ever(&self) {
+        loop {
+            self.inner.clock.sleep(USES_EVERY).await;
+            while self.keep_some_uses().await {
+                self.inner.clock.sleep(STEP_PAUSE).await;
+            }
+        }
+    }
+
+    /// Whether there may be more to write at once.
+    async fn keep_some_uses(&self) -> bool {
+        match self.inner.store.keep_api_key_uses().await {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::error!(%error, "cannot write when API keys were used; trying again");
+                false
             }
         }
     }

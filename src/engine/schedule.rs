@@ -283,8 +283,8 @@ impl Scheduler {
         self.unprepared.push_back(endpoint);
     }
 
-    /// The store was opened anew: any endpoint may have changed, and any row
-    /// may be there or not, without a word.
+    /// Any endpoint may have changed, and any row may be there or not, without
+    /// a word: the store was opened anew, or an environment is gone.
     pub(super) fn reconsider_all(&mut self) {
         let mut endpoints: Vec<EndpointKey> = self.lanes.keys().copied().collect();
         endpoints.sort_unstable();

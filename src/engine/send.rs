@@ -1,5 +1,6 @@
 //! One attempt: sign, POST, judge what came back, hand it to record.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use crate::domain::attempt::{
 };
 use crate::domain::breaker::{OPEN_MAX, Signal};
 use crate::domain::delivery::{Trigger, Verdict};
-use crate::domain::endpoint::LiveEndpoint;
+use crate::domain::endpoint::{Endpoint, LiveEndpoint, MASKED, is_secret_name};
 use crate::domain::ids::{ApplicationKey, EndpointKey, MessageKey};
+use crate::domain::message::{JSON, Message};
+use crate::domain::payload;
 use crate::domain::retry::{next_due, parse_retry_after};
-use crate::domain::signing::SignedParts;
+use crate::domain::signing::{Scheme, SignedParts};
 use crate::domain::time::Timestamp;
 use crate::seams::mutant::{self, Mutant};
 use crate::store::{Recorded, WriteError};
@@ -128,17 +131,23 @@ struct Load {
 /// Makes one attempt and hands it to record.
 pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
     let endpoint = Arc::clone(&dispatch.endpoint);
-    if !still_sends(inner, endpoint.key()) {
+    let Some(live) = still_sends(inner, endpoint.key()) else {
         inner.lock().postponed(endpoint.key(), dispatch.message);
         return;
-    }
+    };
     let Some(load) = load(inner, &dispatch) else {
         inner.lock().dropped(endpoint.key(), dispatch.message);
         return;
     };
     let started = inner.clock.now();
-    let (request, headers) = sign(inner, &endpoint, &load.content, started);
-    let exchange = exchange(inner, &endpoint, headers, load.content.1.clone()).await;
+    let signed = sign(inner, &endpoint, &live.settings, &load.content, started);
+    let Signed {
+        request,
+        headers,
+        body,
+    } = signed;
+    let payload_bytes = body.len();
+    let exchange = exchange(inner, &endpoint, headers, body).await;
     let ended = inner.clock.now();
     let verdict = verdict(&endpoint, &exchange);
     let wish = wish(&exchange, ended);
@@ -174,15 +183,17 @@ pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
             attempt,
             took: (dispatch.due, dispatch.trigger),
             retry_at,
-            payload_bytes: load.content.1.len(),
+            payload_bytes,
         },
     );
 }
 
-/// Whoever paused, disabled or deleted an endpoint is answered before the
-/// scheduler is told; nothing may be sent between the two.
-fn still_sends(inner: &Inner, endpoint: EndpointKey) -> bool {
-    matches!(inner.store.live_endpoint(endpoint), Ok(Some(live)) if live.sends())
+/// The endpoint as it is now, if it may be sent to. Whoever paused, disabled or
+/// deleted it, or took a secret away, is answered before the scheduler is told;
+/// nothing may be sent as it was between the two.
+fn still_sends(inner: &Inner, endpoint: EndpointKey) -> Option<Arc<LiveEndpoint>> {
+    let live = inner.store.live_endpoint(endpoint).ok()?;
+    live.filter(|live| live.sends())
 }
 
 /// What came with the dispatch, or what the disk says; `None` when the row
@@ -216,38 +227,96 @@ fn load(inner: &Inner, dispatch: &Dispatch) -> Option<Load> {
     })
 }
 
-/// What the log keeps of the request, and the headers that go out.
+/// A request that is ready to go out.
+struct Signed {
+    /// What the log keeps of it.
+    request: SentRequest,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// `settings` are the endpoint's now: it may have been prepared long ago.
 fn sign(
     inner: &Inner,
     endpoint: &Prepared,
+    settings: &Endpoint,
     content: &Content,
     now: Timestamp,
-) -> (SentRequest, HeaderMap) {
-    let settings = &endpoint.live.settings;
+) -> Signed {
     let (message, payload) = &**content;
+    let body = body(settings, message, payload);
     let id = inner.store.ids().text(message.key);
-    let signed = SignedParts::sign(
-        &settings.signatures,
-        &settings.secrets,
-        &id,
-        now.as_secs(),
-        payload,
-    );
+    let secrets = settings.valid_secrets(now).map(|valid| &valid.secret);
+    let signed = SignedParts::sign(&settings.signatures, secrets, &id, now.as_secs(), &body);
     let mut headers = endpoint.headers.clone();
     if let Ok(content_type) = HeaderValue::from_str(&message.content_type) {
         headers.insert(http::header::CONTENT_TYPE, content_type);
     }
-    for (name, value) in signed.headers(&id) {
-        let value = HeaderValue::from_str(&value).expect("signatures and ids are visible ASCII");
-        headers.insert(HeaderName::from_static(name), value);
-    }
-    let request = SentRequest {
+    put_signatures(&signed, &id, &mut headers);
+    let mut request = SentRequest {
         url: settings.url.clone(),
         content_type: message.content_type.clone(),
         signed,
         custom: endpoint.custom.clone(),
+        left_out: Vec::new(),
     };
-    (request, headers)
+    if settings.payload_in_headers {
+        put_fields(settings, payload, &mut headers, &mut request);
+    }
+    Signed {
+        request,
+        headers,
+        body,
+    }
+}
+
+fn body(settings: &Endpoint, message: &Message, payload: &Bytes) -> Bytes {
+    if !settings.ascii_body || message.content_type != JSON {
+        return payload.clone();
+    }
+    match payload::ascii(payload) {
+        Cow::Borrowed(_) => payload.clone(),
+        Cow::Owned(escaped) => escaped.into(),
+    }
+}
+
+fn put_signatures(signed: &SignedParts, id: &str, headers: &mut HeaderMap) {
+    let mut before = "";
+    for (name, value) in signed.headers(id) {
+        let value = HeaderValue::from_str(&value).expect("signatures and ids are visible ASCII");
+        let header = HeaderName::from_bytes(name.as_bytes()).expect("checked when it was set");
+        if name == before {
+            headers.append(header, value);
+        } else {
+            headers.insert(header, value);
+        }
+        before = name;
+    }
+}
+
+/// Adds the payload's fields that can be headers; `request` keeps which.
+fn put_fields(
+    settings: &Endpoint,
+    payload: &[u8],
+    headers: &mut HeaderMap,
+    request: &mut SentRequest,
+) {
+    let signing = |name: &str| {
+        let mut names = settings.signatures.iter().filter_map(Scheme::header);
+        names.any(|signing| signing.eq_ignore_ascii_case(name))
+    };
+    let taken = |name: &str| headers.contains_key(name) || signing(name);
+    let fields = payload::field_headers(payload, taken);
+    for (name, value) in fields.sent {
+        let header = HeaderName::from_bytes(name.as_bytes()).expect("only names are sent");
+        let mut text = HeaderValue::from_str(&value).expect("only values are sent");
+        let secret = is_secret_name(&name);
+        text.set_sensitive(secret);
+        headers.insert(header, text);
+        let shown = if secret { MASKED.to_owned() } else { value };
+        request.custom.push((name, shown));
+    }
+    request.left_out = fields.left_out;
 }
 
 async fn exchange(inner: &Inner, endpoint: &Prepared, headers: HeaderMap, body: Bytes) -> Exchange {

@@ -1,5 +1,7 @@
 //! Authentication: an API key becomes a [`Principal`].
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -11,19 +13,26 @@ use super::problem::Problem;
 use super::state::AppState;
 use crate::domain::api_key;
 use crate::domain::principal::{Capability, Principal};
+use crate::store::KnownApiKey;
 
 /// Notes who sent `request`: its `Authorization` must be an API key, as
 /// `Bearer KEY` or bare.
 ///
 /// # Errors
-/// 401 when it is none.
+/// 401 when it is none, or one whose time is over.
 pub fn admit(state: &AppState, request: &mut Request) -> Result<(), Problem> {
-    let principal = principal(state, request.headers()).ok_or_else(refusal)?;
-    request.extensions_mut().insert(Caller(principal));
+    let key = shown_key(state, request.headers()).ok_or_else(refusal)?;
+    let now = state.clock.now();
+    if key.has_expired(now) {
+        return Err(expired());
+    }
+    key.note_use(now);
+    request.extensions_mut().insert(Caller(key.principal()));
     Ok(())
 }
 
-fn principal(state: &AppState, headers: &HeaderMap) -> Option<Principal> {
+/// The API key that is shown, if it is one of this server's.
+fn shown_key(state: &AppState, headers: &HeaderMap) -> Option<Arc<KnownApiKey>> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, more) = (values.next()?, values.next());
     if more.is_some() {
@@ -35,8 +44,16 @@ fn principal(state: &AppState, headers: &HeaderMap) -> Option<Principal> {
         Some(_) => return None,
         None => text,
     };
-    let found = state.store.catalog().api_key(&api_key::hash(key))?;
-    Some(found.principal())
+    state.store.catalog().api_key(&api_key::hash(key))
+}
+
+fn expired() -> Problem {
+    let problem = Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "key_expired",
+        "This API key has expired. Use another; `hookpost keys create` makes one.",
+    );
+    problem.with_header(WWW_AUTHENTICATE, "Bearer")
 }
 
 fn refusal() -> Problem {

@@ -239,6 +239,21 @@ impl<'a> Fields<'a> {
         (self.errors.len() == before).then_some(texts)
     }
 
+    /// A list of at most `items_max` values of any kind, as they came.
+    pub fn raws(&mut self, name: &str, items_max: usize) -> Option<Vec<&'a RawValue>> {
+        let items: Vec<&'a RawValue> = self.typed(name, "a list")?;
+        if items.len() > items_max {
+            self.wrong(name, format!("must have at most {items_max} items"));
+            return None;
+        }
+        Some(items)
+    }
+
+    /// A text of any kind; whoever takes it judges it.
+    pub fn any_text(&mut self, name: &str) -> Option<String> {
+        self.typed(name, "a text")
+    }
+
     /// An object whose values are texts, in order of name.
     pub fn map(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
         self.typed(name, "an object whose values are texts")

@@ -6,6 +6,8 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::control::{ControlError, FieldError};
+use crate::domain::endpoint::SECRETS_MAX;
+use crate::domain::event_type::{TYPES_BYTES_MAX, TYPES_MAX};
 use crate::domain::job::RUNNING_MAX;
 use crate::store::{Refusal, StoreError, WriteError};
 
@@ -128,6 +130,23 @@ impl From<Refusal> for Problem {
             Refusal::NoMessage => Self::not_found("message"),
             Refusal::NoApiKey => Self::not_found("API key"),
             Refusal::NoInbox => Self::not_found("inbox"),
+            Refusal::NoEventType => Self::not_found("event type"),
+            Refusal::EventTypeTaken => Self {
+                errors: vec![FieldError::new("name", "is the name of another one")],
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "event_type_taken",
+                    "There is an event type of this name. Change that one with PUT, or choose another name.",
+                )
+            },
+            Refusal::EventTypesFull => Self::new(
+                StatusCode::CONFLICT,
+                "event_types_full",
+                format!(
+                    "An environment has at most {TYPES_MAX} event types, with {} MB of texts in all. Delete some that are not needed; nothing was changed.",
+                    TYPES_BYTES_MAX >> 20
+                ),
+            ),
             Refusal::NoJob => Self::not_found("job"),
             Refusal::JobEnded => Self::new(
                 StatusCode::CONFLICT,
@@ -138,6 +157,26 @@ impl From<Refusal> for Problem {
                 StatusCode::CONFLICT,
                 "too_many_jobs",
                 format!("{RUNNING_MAX} jobs run already. Wait until one has ended, or cancel one."),
+            ),
+            Refusal::NoEnvironment => Self::not_found("environment"),
+            Refusal::NameTaken => Self {
+                errors: vec![FieldError::new("name", "is the name of another one")],
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "name_taken",
+                    "Another one has this name. Choose another, or use that one.",
+                )
+            },
+            Refusal::FirstEnvironment => Self::new(
+                StatusCode::CONFLICT,
+                "first_environment",
+                "This is the environment that every server has. It can be renamed, but not deleted; \
+                 delete the applications in it instead.",
+            ),
+            Refusal::TooMany { of, max } => Self::new(
+                StatusCode::CONFLICT,
+                "too_many",
+                format!("There are {max} {of}, as many as there may be. Delete some first."),
             ),
             Refusal::BuiltIn => Self::new(
                 StatusCode::CONFLICT,
@@ -156,6 +195,14 @@ impl From<Refusal> for Problem {
                 StatusCode::CONFLICT,
                 "payload_gone",
                 "The payload is no longer kept, so it cannot be sent again. Send a new message.",
+            ),
+            Refusal::TooManySecrets => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_secrets",
+                format!(
+                    "The endpoint already has {SECRETS_MAX} secrets that sign. Wait until one expires, rotate \
+                     with a gracePeriodSeconds of 0, or replace all of them with PUT and `secrets`."
+                ),
             ),
             Refusal::EndpointDisabled => Self::new(
                 StatusCode::CONFLICT,
@@ -191,6 +238,15 @@ impl From<ControlError> for Problem {
                     detail,
                 )
             },
+            ControlError::NotHeld(capability) => Self::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                format!(
+                    "This API key does not have the scope `{}`, so it cannot hand it out. Use one \
+                     that has; nothing was done.",
+                    capability.name()
+                ),
+            ),
             ControlError::Write(error) => error.into(),
         }
     }

@@ -109,6 +109,15 @@ impl Operation for Accept {
                 Ok(entry) => entry,
                 Err(refusal) => return Ok(Err(refusal)),
             };
+        if let Target::Only(only) = self.message.target {
+            match entry.endpoint(only) {
+                None => return Ok(Err(Refusal::NoEndpoint)),
+                Some(endpoint) if !endpoint.takes_messages() => {
+                    return Ok(Err(Refusal::EndpointDisabled));
+                }
+                Some(_) => {}
+            }
+        }
         Ok(Ok(receivers(&entry, &self.message)))
     }
 

@@ -7,12 +7,19 @@ use redb::{ReadTransaction, ReadableTable as _};
 use super::codec::{decode, encode};
 use super::rows::ApiKeyV1;
 use super::tables::{API_KEYS, Tables};
-use super::writer::{Batch, Operation, Refusal, WriteError};
+use super::writer::{Batch, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError};
-use crate::domain::api_key::{self, ApiKey};
+use crate::domain::api_key::{self, ApiKey, NewApiKey};
+use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ApiKeyKey, EnvironmentKey, Key};
-use crate::domain::principal::Capabilities;
+use crate::domain::principal::{Actor, Capabilities, Capability, Principal, Scope};
 use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+
+/// API keys in a store at most: all of them are in memory.
+const API_KEYS_MAX: usize = 10_000;
+/// Last uses that one commit writes at most.
+const USES_MAX: usize = 1_000;
 
 /// Every API key in the store.
 pub(super) fn load(txn: &ReadTransaction) -> Result<Vec<ApiKey>, StoreError> {
@@ -25,38 +32,118 @@ pub(super) fn load(txn: &ReadTransaction) -> Result<Vec<ApiKey>, StoreError> {
     all.collect()
 }
 
+/// Whether `scope` sees this key: who sees the whole environment does.
+fn covers(scope: Scope, key: &ApiKey) -> bool {
+    scope.covers_environment() && key.environment == scope.environment
+}
+
 impl Store {
-    /// Makes an API key for an environment. `text` is what its holder shows; a
-    /// key with this text that is there already is kept as it is.
+    /// Keeps a key that the operator brings, for an environment: it may do
+    /// everything. A key with this text that is there already stays as it is.
     pub async fn create_api_key(
         &self,
         environment: EnvironmentKey,
         name: String,
         text: &Secret,
     ) -> Result<ApiKey, WriteError> {
-        let (hash, shown) = (api_key::hash(text.expose()), api_key::shown(text));
-        self.write_once(Create {
+        let new = NewApiKey {
             environment,
+            application: None,
             name,
-            hash,
-            shown,
-        })
-        .await
+            capabilities: Capabilities::ALL,
+            lifetime: None,
+        };
+        let by = Actor::Operator;
+        let text = Text::of(text);
+        self.write_once(Create { by, new, text }).await
+    }
+
+    /// Makes an API key whose holder shows `text`, which is new.
+    pub async fn issue_api_key(
+        &self,
+        by: Actor,
+        new: NewApiKey,
+        text: &Secret,
+        idempotent: Option<Idempotent<ApiKey>>,
+    ) -> Result<Written<ApiKey>, WriteError> {
+        let text = Text::of(text);
+        self.write(Create { by, new, text }, idempotent).await
+    }
+
+    /// The API keys that `scope` covers, oldest first.
+    #[must_use]
+    pub fn list_api_keys(&self, scope: Scope) -> Vec<ApiKey> {
+        let mut keys = self.catalog().api_keys();
+        keys.retain(|key| covers(scope, key));
+        keys
+    }
+
+    /// The API key with this id, if `scope` covers it.
+    #[must_use]
+    pub fn find_api_key(&self, scope: Scope, id: &str) -> Option<ApiKey> {
+        let found = self.catalog().api_key_of(self.ids().parse(id)?);
+        found.filter(|key| covers(scope, key))
+    }
+
+    /// Changes what a key is called.
+    pub async fn rename_api_key(
+        &self,
+        scope: Scope,
+        key: ApiKeyKey,
+        name: String,
+    ) -> Result<ApiKey, WriteError> {
+        self.write_once(Rename { scope, key, name }).await
     }
 
     /// Gives a key another text; the old one stops at once.
     pub async fn rotate_api_key(
         &self,
+        principal: Principal,
         key: ApiKeyKey,
         text: &Secret,
-    ) -> Result<ApiKey, WriteError> {
-        let (hash, shown) = (api_key::hash(text.expose()), api_key::shown(text));
-        self.write_once(Rotate { key, hash, shown }).await
+        idempotent: Option<Idempotent<ApiKey>>,
+    ) -> Result<Written<ApiKey>, WriteError> {
+        let rotate = Rotate {
+            principal,
+            key,
+            text: Text::of(text),
+        };
+        self.write(rotate, idempotent).await
     }
 
     /// Revokes a key, at once.
-    pub async fn revoke_api_key(&self, key: ApiKeyKey) -> Result<ApiKey, WriteError> {
-        self.write_once(Revoke { key }).await
+    pub async fn revoke_api_key(
+        &self,
+        principal: Principal,
+        key: ApiKeyKey,
+    ) -> Result<ApiKey, WriteError> {
+        self.write_once(Revoke { principal, key }).await
+    }
+
+    /// Writes when keys were last used, as far as that is not on disk: a
+    /// bounded number of them. Answers whether there may be more.
+    pub async fn keep_api_key_uses(&self) -> Result<bool, WriteError> {
+        let uses = self.catalog().unwritten_uses(USES_MAX);
+        let more = uses.len() == USES_MAX;
+        if !uses.is_empty() {
+            self.write_once(KeepUses { uses }).await?;
+        }
+        Ok(more)
+    }
+}
+
+/// What is kept of a key's text.
+struct Text {
+    hash: [u8; 32],
+    shown: String,
+}
+
+impl Text {
+    fn of(text: &Secret) -> Self {
+        Self {
+            hash: api_key::hash(text.expose()),
+            shown: api_key::shown(text),
+        }
     }
 }
 
@@ -68,21 +155,74 @@ fn write(key: &ApiKey, tables: &mut Tables<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn read(key: ApiKeyKey, tables: &Tables<'_>) -> Result<Result<ApiKey, Refusal>, StoreError> {
+fn read(key: ApiKeyKey, tables: &Tables<'_>) -> Result<Option<ApiKey>, StoreError> {
     let row = tables.api_keys.get(&key.as_u64().to_be_bytes())?;
-    let found = row
-        .map(|bytes| decode::<ApiKeyV1>(bytes.value()))
-        .transpose()?;
-    Ok(found
-        .map(|row| row.into_domain(key))
-        .ok_or(Refusal::NoApiKey))
+    let row = row.map(|bytes| decode::<ApiKeyV1>(bytes.value()));
+    Ok(row.transpose()?.map(|row| row.into_domain(key)))
+}
+
+fn covered(
+    scope: Scope,
+    key: ApiKeyKey,
+    tables: &Tables<'_>,
+) -> Result<Result<ApiKey, Refusal>, StoreError> {
+    let found = read(key, tables)?.filter(|key| covers(scope, key));
+    Ok(found.ok_or(Refusal::NoApiKey))
+}
+
+/// Takes a key out of the store; from the commit on it opens nothing.
+pub(super) fn remove(
+    key: &ApiKey,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    tables.api_keys.remove(&key.key.as_u64().to_be_bytes())?;
+    batch.overlay.remove_api_key(key);
+    Ok(())
+}
+
+/// As [`remove`], noted in the audit log.
+pub(super) fn revoke(
+    key: &ApiKey,
+    by: Actor,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    remove(key, tables, batch)?;
+    audit(AuditAction::ApiKeyRevoked, key, by, tables, batch)
+}
+
+fn audit(
+    action: AuditAction,
+    key: &ApiKey,
+    by: Actor,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let scopes: Vec<&str> = key.capabilities.named().map(Capability::name).collect();
+    let name = match key.name.as_str() {
+        "" => String::new(),
+        name => format!(" ({name})"),
+    };
+    let detail = format!("{}{name}: {}", key.shown, scopes.join(", "));
+    let subject = batch.inner.ids.text(key.key);
+    let place = (key.environment, key.application);
+    batch.audit(tables, by, place, (action, subject, detail))
 }
 
 struct Create {
-    environment: EnvironmentKey,
-    name: String,
-    hash: [u8; 32],
-    shown: String,
+    by: Actor,
+    new: NewApiKey,
+    text: Text,
+}
+
+/// The key that has this text, as the transaction sees it.
+fn known(text: &Text, batch: &Batch<'_>) -> Option<ApiKey> {
+    if let Some(changed) = batch.overlay.api_key(&text.hash) {
+        return changed.map(|key| ApiKey::clone(&key));
+    }
+    let known = batch.inner.catalog.api_key(&text.hash)?;
+    Some(known.with_last_use())
 }
 
 impl Operation for Create {
@@ -92,14 +232,30 @@ impl Operation for Create {
 
     fn check(
         &mut self,
-        _: &Tables<'_>,
+        tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
-        let known = match batch.overlay.api_key(&self.hash) {
-            Some(changed) => changed,
-            None => batch.inner.catalog.api_key(&self.hash),
-        };
-        Ok(Ok(known.map(|known| ApiKey::clone(&known))))
+        if let Some(known) = known(&self.text, batch) {
+            return Ok(Ok(Some(known)));
+        }
+        let environment = self.new.environment;
+        if batch.environment(environment).is_none() {
+            return Ok(Err(Refusal::NoEnvironment));
+        }
+        if let Some(application) = self.new.application {
+            let entry = batch.application(tables, application)?;
+            let inside = entry.is_some_and(|entry| entry.application.environment == environment);
+            if !inside {
+                return Ok(Err(Refusal::NoApplication));
+            }
+        }
+        if batch.inner.catalog.api_key_count() >= API_KEYS_MAX {
+            return Ok(Err(Refusal::TooMany {
+                of: "API keys",
+                max: API_KEYS_MAX,
+            }));
+        }
+        Ok(Ok(None))
     }
 
     fn apply(
@@ -113,24 +269,68 @@ impl Operation for Create {
         }
         let key = ApiKey {
             key: batch.key(),
-            environment: self.environment,
-            application: None,
-            name: self.name,
-            shown: self.shown,
-            hash: self.hash,
-            capabilities: Capabilities::ADMIN,
+            environment: self.new.environment,
+            application: self.new.application,
+            name: self.new.name,
+            shown: self.text.shown,
+            hash: self.text.hash,
+            capabilities: self.new.capabilities,
             created: batch.now,
+            expires: self.new.lifetime.map(|lifetime| batch.now.plus(lifetime)),
+            last_used: None,
         };
         write(&key, tables)?;
         batch.overlay.put_api_key(Arc::new(key.clone()));
+        audit(AuditAction::ApiKeyCreated, &key, self.by, tables, batch)?;
         Ok(key)
     }
 }
 
-struct Rotate {
+struct Rename {
+    scope: Scope,
     key: ApiKeyKey,
-    hash: [u8; 32],
-    shown: String,
+    name: String,
+}
+
+impl Operation for Rename {
+    type Plan = ApiKey;
+    type Answer = ApiKey;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        _: &mut Batch<'_>,
+    ) -> Result<Result<ApiKey, Refusal>, StoreError> {
+        covered(self.scope, self.key, tables)
+    }
+
+    fn apply(
+        self,
+        old: ApiKey,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<ApiKey, StoreError> {
+        let new = ApiKey {
+            name: self.name,
+            last_used: last_use(&old, batch),
+            ..old
+        };
+        write(&new, tables)?;
+        batch.overlay.put_api_key(Arc::new(new.clone()));
+        Ok(new)
+    }
+}
+
+/// When a key was last used, by what is in memory too.
+fn last_use(key: &ApiKey, batch: &Batch<'_>) -> Option<Timestamp> {
+    let known = batch.inner.catalog.api_key_of(key.key);
+    key.last_used.max(known.and_then(|known| known.last_used))
+}
+
+struct Rotate {
+    principal: Principal,
+    key: ApiKeyKey,
+    text: Text,
 }
 
 impl Operation for Rotate {
@@ -142,7 +342,7 @@ impl Operation for Rotate {
         tables: &Tables<'_>,
         _: &mut Batch<'_>,
     ) -> Result<Result<ApiKey, Refusal>, StoreError> {
-        read(self.key, tables)
+        covered(self.principal.scope, self.key, tables)
     }
 
     fn apply(
@@ -152,17 +352,21 @@ impl Operation for Rotate {
         batch: &mut Batch<'_>,
     ) -> Result<ApiKey, StoreError> {
         let new = ApiKey {
-            hash: self.hash,
-            shown: self.shown,
+            hash: self.text.hash,
+            shown: self.text.shown,
+            last_used: last_use(&old, batch),
             ..old.clone()
         };
         write(&new, tables)?;
         batch.overlay.replace_api_key(&old, Arc::new(new.clone()));
+        let by = self.principal.actor;
+        audit(AuditAction::ApiKeyRotated, &new, by, tables, batch)?;
         Ok(new)
     }
 }
 
 struct Revoke {
+    principal: Principal,
     key: ApiKeyKey,
 }
 
@@ -175,7 +379,7 @@ impl Operation for Revoke {
         tables: &Tables<'_>,
         _: &mut Batch<'_>,
     ) -> Result<Result<ApiKey, Refusal>, StoreError> {
-        read(self.key, tables)
+        covered(self.principal.scope, self.key, tables)
     }
 
     fn apply(
@@ -184,8 +388,46 @@ impl Operation for Revoke {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<ApiKey, StoreError> {
-        tables.api_keys.remove(&self.key.as_u64().to_be_bytes())?;
-        batch.overlay.remove_api_key(&key);
-        Ok(key)
+        let last_used = last_use(&key, batch);
+        revoke(&key, self.principal.actor, tables, batch)?;
+        Ok(ApiKey { last_used, ..key })
+    }
+}
+
+struct KeepUses {
+    uses: Vec<(ApiKeyKey, Timestamp)>,
+}
+
+impl Operation for KeepUses {
+    /// The keys that are still there, as they are to be.
+    type Plan = Vec<ApiKey>;
+    type Answer = ();
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        _: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let mut used = Vec::with_capacity(self.uses.len());
+        for &(key, at) in &self.uses {
+            if let Some(key) = read(key, tables)? {
+                let last_used = key.last_used.max(Some(at));
+                used.push(ApiKey { last_used, ..key });
+            }
+        }
+        Ok(Ok(used))
+    }
+
+    fn apply(
+        self,
+        used: Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), StoreError> {
+        for key in used {
+            write(&key, tables)?;
+            batch.overlay.put_api_key(Arc::new(key));
+        }
+        Ok(())
     }
 }

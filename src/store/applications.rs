@@ -11,7 +11,7 @@ use super::tables::{
     APPLICATION_UIDS, ENVIRONMENT_APPLICATIONS, Tables, number_text, pair, second,
 };
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
-use super::{Store, StoreError, jobs, sweep};
+use super::{Store, StoreError, api_keys, jobs, sweep};
 use crate::domain::application::{Application, ApplicationChange};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ApplicationKey, EnvironmentKey, Key};
@@ -152,8 +152,11 @@ impl Operation for Create {
     fn check(
         &mut self,
         tables: &Tables<'_>,
-        _: &mut Batch<'_>,
+        batch: &mut Batch<'_>,
     ) -> Result<Result<(), Refusal>, StoreError> {
+        if batch.environment(self.environment).is_none() {
+            return Ok(Err(Refusal::NoEnvironment));
+        }
         let taken = uid_taken(self.environment, self.uid.as_deref(), None, tables)?;
         Ok(if taken {
             Err(Refusal::UidTaken)
@@ -316,21 +319,12 @@ impl Operation for Delete {
         batch: &mut Batch<'_>,
     ) -> Result<Application, StoreError> {
         let application = entry.application.clone();
-        let environment = application.environment.as_u64();
-        tables
-            .applications
-            .remove(&self.key.as_u64().to_be_bytes())?;
-        tables
-            .environment_applications
-            .remove(&pair(environment, self.key.as_u64()))?;
-        if let Some(uid) = &application.uid {
-            tables
-                .application_uids
-                .remove(number_text(environment, uid).as_slice())?;
+        for key in batch.api_keys_where(|key| key.application == Some(self.key)) {
+            api_keys::revoke(&key, self.principal.actor, tables, batch)?;
         }
-        sweep::mark(self.key.as_u64(), sweep::Kind::Application, tables)?;
         let place = (application.environment, self.key);
         jobs::end_all(place, None, JobFailure::ApplicationDeleted, tables, batch)?;
+        remove(&application, tables, batch)?;
         let subject = batch.inner.ids.text(self.key);
         batch.audit(
             tables,
@@ -342,7 +336,6 @@ impl Operation for Delete {
                 application.name.clone(),
             ),
         )?;
-        batch.overlay.remove(self.key);
         for endpoint in &entry.endpoints {
             batch.tell(Change::Endpoint {
                 endpoint: endpoint.settings.key,
@@ -351,4 +344,25 @@ impl Operation for Delete {
         }
         Ok(application)
     }
+}
+
+/// Takes an application out of the store, and leaves what is its to the sweeper.
+pub(super) fn remove(
+    application: &Application,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let (key, environment) = (application.key.as_u64(), application.environment.as_u64());
+    tables.applications.remove(&key.to_be_bytes())?;
+    tables
+        .environment_applications
+        .remove(&pair(environment, key))?;
+    if let Some(uid) = &application.uid {
+        tables
+            .application_uids
+            .remove(number_text(environment, uid).as_slice())?;
+    }
+    sweep::mark(key, sweep::Kind::Application, tables)?;
+    batch.overlay.remove(application.key);
+    Ok(())
 }

@@ -6,6 +6,8 @@
 //! they are asked for, and forgotten when there are too many.
 
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redb::{ReadTransaction, ReadableTable};
@@ -17,11 +19,12 @@ use super::tables::{
     self, APPLICATION_ENDPOINTS, APPLICATIONS, ENDPOINT_STATES, ENDPOINTS, Tables, pair, second,
 };
 use super::{Store, StoreError};
-use crate::domain::api_key::ApiKey;
+use crate::domain::api_key::{self, ApiKey};
 use crate::domain::application::Application;
 use crate::domain::endpoint::{Endpoint, EndpointState, LiveEndpoint};
 use crate::domain::environment::Environment;
 use crate::domain::ids::{ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, Key};
+use crate::domain::time::Timestamp;
 
 /// Endpoints kept in memory at most; beyond that some applications are forgotten.
 const ENDPOINTS_MAX: usize = 200_000;
@@ -68,6 +71,52 @@ impl ApplicationEntry {
     }
 }
 
+/// An API key, and when it was last used: the one thing in the catalog that a
+/// request changes, without a lock.
+#[derive(Debug)]
+pub struct KnownApiKey {
+    key: Arc<ApiKey>,
+    /// Unix ms; 0: never.
+    used_ms: Arc<AtomicU64>,
+}
+
+impl Deref for KnownApiKey {
+    type Target = ApiKey;
+
+    fn deref(&self) -> &ApiKey {
+        &self.key
+    }
+}
+
+impl KnownApiKey {
+    /// As a commit leaves it; what `before` learnt of its uses stays.
+    fn new(key: Arc<ApiKey>, before: Option<&Self>) -> Self {
+        let stored = key.last_used.map_or(0, |used| used.0);
+        let before = before.filter(|before| before.key.key == key.key);
+        let used_ms = before.map_or_else(Arc::default, |before| Arc::clone(&before.used_ms));
+        used_ms.fetch_max(stored, Ordering::Relaxed);
+        Self { key, used_ms }
+    }
+
+    /// Notes a use. Writes to memory once in a minute, to disk never.
+    pub fn note_use(&self, now: Timestamp) {
+        let used_ms = api_key::use_kept_as(now).0;
+        if self.used_ms.load(Ordering::Relaxed) < used_ms {
+            self.used_ms.fetch_max(used_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The key with its last use, whether that is on disk or not.
+    #[must_use]
+    pub fn with_last_use(&self) -> ApiKey {
+        let used_ms = self.used_ms.load(Ordering::Relaxed);
+        ApiKey {
+            last_used: (used_ms > 0).then_some(Timestamp(used_ms)),
+            ..ApiKey::clone(&self.key)
+        }
+    }
+}
+
 /// See the module's text.
 #[derive(Default)]
 pub struct Catalog {
@@ -78,7 +127,7 @@ pub struct Catalog {
 struct State {
     applications: HashMap<ApplicationKey, Arc<ApplicationEntry>>,
     owners: HashMap<EndpointKey, ApplicationKey>,
-    api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    api_keys: HashMap<[u8; 32], Arc<KnownApiKey>>,
     environments: HashMap<EnvironmentKey, Arc<Environment>>,
     /// Counts changes, so that what was read before one is not kept after it.
     changes: u64,
@@ -108,6 +157,26 @@ impl State {
             self.owners.remove(&endpoint.settings.key);
         }
     }
+
+    fn put_api_key(&mut self, key: &Arc<ApiKey>) {
+        let before = self.api_keys.get(&key.hash);
+        let known = KnownApiKey::new(Arc::clone(key), before.map(AsRef::as_ref));
+        self.api_keys.insert(key.hash, Arc::new(known));
+    }
+
+    /// Forgets an environment, and the applications that nobody can see any more.
+    fn forget_environment(&mut self, environment: EnvironmentKey) {
+        self.environments.remove(&environment);
+        let of_it = |entry: &&Arc<ApplicationEntry>| entry.application.environment == environment;
+        let applications: Vec<_> = self.applications.values().filter(of_it).collect();
+        let keys: Vec<_> = applications
+            .iter()
+            .map(|entry| entry.application.key)
+            .collect();
+        for key in keys {
+            self.forget(key);
+        }
+    }
 }
 
 impl Catalog {
@@ -131,26 +200,44 @@ impl Catalog {
 
     /// The API key whose text has this hash.
     #[must_use]
-    pub fn api_key(&self, hash: &[u8; 32]) -> Option<Arc<ApiKey>> {
+    pub fn api_key(&self, hash: &[u8; 32]) -> Option<Arc<KnownApiKey>> {
         self.read().api_keys.get(hash).cloned()
     }
 
     /// Every API key, oldest first.
     #[must_use]
-    pub fn api_keys(&self) -> Vec<Arc<ApiKey>> {
-        let mut keys: Vec<_> = self.read().api_keys.values().cloned().collect();
+    pub fn api_keys(&self) -> Vec<ApiKey> {
+        let mut keys = self.api_keys_where(|_| true);
         keys.sort_by_key(|key| key.key);
         keys
     }
 
-    /// The API key itself, whatever its text.
-    pub(super) fn api_key_of(&self, key: ApiKeyKey) -> Option<Arc<ApiKey>> {
+    /// The API keys that `wanted` picks, in no order.
+    pub(super) fn api_keys_where(&self, wanted: impl Fn(&ApiKey) -> bool) -> Vec<ApiKey> {
         let state = self.read();
-        state
-            .api_keys
-            .values()
-            .find(|known| known.key == key)
-            .cloned()
+        let picked = state.api_keys.values().filter(|known| wanted(known));
+        picked.map(|known| known.with_last_use()).collect()
+    }
+
+    /// The API key itself, whatever its text.
+    #[must_use]
+    pub fn api_key_of(&self, key: ApiKeyKey) -> Option<ApiKey> {
+        self.api_keys_where(|known| known.key == key).pop()
+    }
+
+    pub(super) fn api_key_count(&self) -> usize {
+        self.read().api_keys.len()
+    }
+
+    /// Uses of API keys that are not on disk yet, at most `max` of them.
+    pub(super) fn unwritten_uses(&self, max: usize) -> Vec<(ApiKeyKey, Timestamp)> {
+        let state = self.read();
+        let uses = state.api_keys.values().filter_map(|known| {
+            let used = Timestamp(known.used_ms.load(Ordering::Relaxed));
+            let stored = known.last_used.unwrap_or_default();
+            (used > stored).then_some((known.key.key, used))
+        });
+        uses.take(max).collect()
     }
 
     /// The environment, unless it is deleted.
@@ -182,15 +269,15 @@ impl Catalog {
         }
         for (hash, changed) in overlay.api_keys {
             match changed {
-                Some(key) => state.api_keys.insert(hash, key),
-                None => state.api_keys.remove(&hash),
-            };
+                Some(key) => state.put_api_key(&key),
+                None => drop(state.api_keys.remove(&hash)),
+            }
         }
         for (key, changed) in overlay.environments {
             match changed {
-                Some(environment) => state.environments.insert(key, environment),
-                None => state.environments.remove(&key),
-            };
+                Some(environment) => drop(state.environments.insert(key, environment)),
+                None => state.forget_environment(key),
+            }
         }
     }
 
@@ -203,8 +290,13 @@ impl Catalog {
 
     /// Holds these API keys and no others.
     pub(super) fn set_api_keys(&self, keys: Vec<ApiKey>) {
-        let by_hash = keys.into_iter().map(|key| (key.hash, Arc::new(key)));
-        self.write().api_keys = by_hash.collect();
+        let mut state = self.write();
+        let before = std::mem::take(&mut state.api_keys);
+        for key in keys {
+            let known = before.get(&key.hash).map(AsRef::as_ref);
+            let known = KnownApiKey::new(Arc::new(key), known);
+            state.api_keys.insert(known.hash, Arc::new(known));
+        }
     }
 
     /// Holds these environments and no others.
@@ -266,6 +358,26 @@ impl Overlay {
         self.environments.get(&key).cloned()
     }
 
+    /// The API keys that this transaction has made or changed.
+    pub(super) fn changed_api_keys(&self) -> impl Iterator<Item = &Arc<ApiKey>> {
+        self.api_keys.values().flatten()
+    }
+
+    /// The environments that this transaction has made, changed or deleted.
+    pub(super) fn changed_environments(
+        &self,
+    ) -> &HashMap<EnvironmentKey, Option<Arc<Environment>>> {
+        &self.environments
+    }
+
+    pub(super) fn put_environment(&mut self, environment: Arc<Environment>) {
+        self.environments.insert(environment.key, Some(environment));
+    }
+
+    pub(super) fn remove_environment(&mut self, key: EnvironmentKey) {
+        self.environments.insert(key, None);
+    }
+
     pub(super) fn put_api_key(&mut self, key: Arc<ApiKey>) {
         self.api_keys.insert(key.hash, Some(key));
     }
@@ -281,7 +393,8 @@ impl Overlay {
 }
 
 impl Store {
-    /// An application and its endpoints, or `None` when there is none (or no more).
+    /// An application and its endpoints, or `None` when there is none, or no
+    /// more, or its environment is deleted.
     pub fn application(
         &self,
         key: ApplicationKey,
@@ -293,6 +406,7 @@ impl Store {
         let before = catalog.read().changes;
         let loaded = self
             .read(|txn| load(key, txn, &self.inner.cipher))?
+            .filter(|entry| catalog.environment(entry.application.environment).is_some())
             .map(Arc::new);
         if let Some(entry) = &loaded {
             let mut state = catalog.write();

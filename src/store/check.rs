@@ -5,6 +5,8 @@
 //! look-ups instead of from memory, so that a store of any size can be checked;
 //! the snapshot it holds meanwhile makes the file of a busy store grow.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
 
 use super::catalog::endpoint_uid;
@@ -13,16 +15,17 @@ use super::codec::decode;
 use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
     AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
-    EndpointStateV1, EndpointV1, EnvironmentV1, InboxV1, JobV1, MessageV1, ReceivedV1, TotalsV1,
+    EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1, InboxV1, JobV1,
+    MessageV1, ReceivedV1, TotalsV1,
 };
 use super::statistics::{self, RolledUp};
 use super::tables::{
-    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_JOBS, APPLICATION_MESSAGES, APPLICATION_UIDS,
-    APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES,
-    ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, IDEMPOTENCY,
-    IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS,
-    RECEIVED, RUNNING_JOBS, TOMBSTONES, counter, counter_parts, message_uid, number_text, pair,
-    part, triple,
+    API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_EVENT_TYPES, APPLICATION_JOBS,
+    APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES,
+    DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS,
+    ENVIRONMENTS, EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
+    INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, RUNNING_JOBS, TOMBSTONES,
+    counter, counter_parts, message_uid, number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError};
@@ -32,10 +35,12 @@ use crate::domain::attempt::Attempt;
 use crate::domain::delivery::{ATTEMPTS_LISTED_MAX, Delivery};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::environment::Environment;
+use crate::domain::event_type::EventType;
 use crate::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, JobKey, Key, MessageKey,
 };
 use crate::domain::message::Message;
+use crate::domain::principal::Capability;
 use crate::domain::statistics::Resolution;
 
 /// Problems that a report lists; more are only counted.
@@ -57,6 +62,7 @@ pub struct CheckReport {
     pub answers: u64,
     pub inboxes: u64,
     pub received: u64,
+    pub event_types: u64,
     /// Those that have ended included.
     pub jobs: u64,
     /// What does not agree, in words; no more than a hundred.
@@ -97,6 +103,7 @@ impl Store {
             check.attempts()?;
             check.answers()?;
             check.inboxes()?;
+            check.event_types()?;
             check.jobs()?;
             check.rest()?;
             check.counters()?;
@@ -135,6 +142,9 @@ struct Opened {
     inboxes: Rows8,
     inbox_tokens: Uids,
     received: Rows16,
+    event_types: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    application_event_types: Uids,
+    event_type_totals: Rows8,
     jobs: Rows16,
     running_jobs: Rows16,
     application_jobs: ReadOnlyTable<&'static [u8; 16], &'static [u8; 8]>,
@@ -169,6 +179,9 @@ impl Opened {
             inboxes: txn.open_table(INBOXES)?,
             inbox_tokens: txn.open_table(INBOX_TOKENS)?,
             received: txn.open_table(RECEIVED)?,
+            event_types: txn.open_table(EVENT_TYPES)?,
+            application_event_types: txn.open_table(APPLICATION_EVENT_TYPES)?,
+            event_type_totals: txn.open_table(EVENT_TYPE_TOTALS)?,
             counters: txn.open_table(COUNTERS)?,
             jobs: txn.open_table(JOBS)?,
             running_jobs: txn.open_table(RUNNING_JOBS)?,
@@ -274,7 +287,14 @@ impl Check<'_> {
         Ok(there || self.is_swept(application)?)
     }
 
+    /// Whether an environment is there, or what is left of it is being swept.
+    fn is_known_environment(&self, environment: u64) -> Result<bool, StoreError> {
+        let row = self.tables.environments.get(&environment.to_be_bytes())?;
+        Ok(row.is_some() || self.is_swept(environment)?)
+    }
+
     fn environments(&mut self) -> Result<(), StoreError> {
+        let mut names = BTreeSet::new();
         for row in self.tables.environments.iter()? {
             let (key, value) = row?;
             let key = number(*key.value());
@@ -284,11 +304,15 @@ impl Check<'_> {
             let Some(row) = self.readable(row, &format!("environment {id}")) else {
                 continue;
             };
-            let operational = row.into_domain(EnvironmentKey::from_u64(key)).operational;
-            let built_in = self.application(operational.as_u64())?;
+            let environment = row.into_domain(EnvironmentKey::from_u64(key));
+            let built_in = self.application(environment.operational.as_u64())?;
             self.expect(built_in.is_some(), |_| {
                 format!("environment {id} has no built-in application")
             });
+            let swept = self.is_swept(key)?;
+            self.expect(!swept, |_| format!("environment {id} is there and deleted"));
+            let new = names.insert(environment.name);
+            self.expect(new, |_| format!("environment {id} has the name of another"));
         }
         for row in self.tables.audit.iter()? {
             let (key, value) = row?;
@@ -297,6 +321,10 @@ impl Check<'_> {
                 decode::<AuditV1>(value.value()),
                 "an entry of the audit log",
             );
+            let known = self.is_known_environment(part(key.value(), 0))?;
+            self.expect(known, |_| {
+                "an entry of the audit log is of an unknown environment".to_owned()
+            });
         }
         Ok(())
     }
@@ -325,10 +353,12 @@ impl Check<'_> {
             let built_in = owner
                 .as_ref()
                 .is_some_and(|of| of.operational == application.key);
-            self.expect(listed != built_in, |_| {
+            // Of a deleted environment nothing says which one was built in.
+            self.expect(listed != built_in || owner.is_none(), |_| {
                 format!("application {id} is not listed in its environment as it is")
             });
-            self.expect(owner.is_some(), |_| {
+            let known = self.is_known_environment(environment)?;
+            self.expect(known, |_| {
                 format!("application {id} is of an unknown environment")
             });
             if let Some(uid) = &application.uid {
@@ -448,7 +478,14 @@ impl Check<'_> {
             self.expect(bare, |_| {
                 format!("endpoint {id} is deleted and keeps its secrets")
             });
-        } else if let Some(uid) = &endpoint.uid {
+            return Ok(());
+        }
+        let newest = endpoint.secrets.first();
+        let signs = newest.is_some_and(|newest| newest.expires.is_none());
+        self.expect(signs, |_| {
+            format!("endpoint {id} has no secret that goes on signing")
+        });
+        if let Some(uid) = &endpoint.uid {
             let holder = self
                 .tables
                 .endpoint_uids
@@ -721,6 +758,10 @@ impl Check<'_> {
             self.expect(holder == Some(key), |_| {
                 format!("inbox {id} is not found by its token")
             });
+            let known = self.is_known_environment(inbox.environment.as_u64())?;
+            self.expect(known, |_| {
+                format!("inbox {id} is of an unknown environment")
+            });
         }
         for row in self.tables.inbox_tokens.iter()? {
             let (_, holder) = row?;
@@ -740,6 +781,101 @@ impl Check<'_> {
                 "a request was received by an inbox that is not there".to_owned()
             });
         }
+        Ok(())
+    }
+
+    fn event_type(&self, key: &[u8]) -> Result<Option<EventType>, StoreError> {
+        let row = self.tables.event_types.get(key)?;
+        let row = row.and_then(|row| decode::<EventTypeV1>(row.value()).ok());
+        let environment = EnvironmentKey::from_u64(part(key, 0));
+        Ok(row.map(|row| row.into_domain(environment, text_of(key))))
+    }
+
+    fn event_types(&mut self) -> Result<(), StoreError> {
+        let mut counted: BTreeMap<u64, EventTypeTotalsV1> = BTreeMap::new();
+        for row in self.tables.event_types.iter()? {
+            let (key, value) = row?;
+            let (key, name) = (key.value(), text_of(key.value()));
+            self.report.event_types += 1;
+            let row = decode::<EventTypeV1>(value.value());
+            let Some(row) = self.readable(row, &format!("event type {name}")) else {
+                continue;
+            };
+            let environment = part(key, 0);
+            let found = row.into_domain(EnvironmentKey::from_u64(environment), name.clone());
+            let totals = counted.entry(environment).or_default();
+            totals.types += 1;
+            totals.bytes += found.text_bytes();
+            for application in found.audience.named() {
+                let application = application.as_u64();
+                let listed = number_text(application, &name);
+                let listed = self.tables.application_event_types.get(listed.as_slice())?;
+                let listed = listed.is_some_and(|row| number(*row.value()) == environment);
+                let known = self.is_known(application)?;
+                self.expect(listed && known, |_| {
+                    format!("event type {name} is for an application that does not list it")
+                });
+            }
+        }
+        for row in self.tables.application_event_types.iter()? {
+            let (key, environment) = row?;
+            let (application, name) = (part(key.value(), 0), text_of(key.value()));
+            let key = number_text(number(*environment.value()), &name);
+            let agrees = self.event_type(&key)?.is_some_and(|found| {
+                let mut named = found.audience.named().iter();
+                named.any(|named| named.as_u64() == application)
+            });
+            self.expect(agrees, |_| {
+                format!("an application lists event type {name}, which is not for it")
+            });
+        }
+        self.event_type_totals(counted)
+    }
+
+    fn event_type_totals(
+        &mut self,
+        mut counted: BTreeMap<u64, EventTypeTotalsV1>,
+    ) -> Result<(), StoreError> {
+        for row in self.tables.event_type_totals.iter()? {
+            let (key, value) = row?;
+            let counted = counted.remove(&number(*key.value())).unwrap_or_default();
+            let row = decode::<EventTypeTotalsV1>(value.value());
+            if let Some(stored) = self.readable(row, "the totals of event types") {
+                self.expect(stored == counted, |_| {
+                    format!("the totals of event types say {stored:?}, counting gives {counted:?}")
+                });
+            }
+        }
+        self.expect(counted.is_empty(), |_| {
+            "an environment has event types and no totals of them".to_owned()
+        });
+        Ok(())
+    }
+
+    fn one_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
+        let environment = key.environment.as_u64().to_be_bytes();
+        let known = self.tables.environments.get(&environment)?.is_some();
+        self.expect(known, |_| {
+            format!("API key {} is of an unknown environment", key.shown)
+        });
+        let Some(bound) = key.application else {
+            return Ok(());
+        };
+        let application = self.application(bound.as_u64())?;
+        let inside = application.is_some_and(|found| found.environment == key.environment);
+        self.expect(inside, |_| {
+            format!(
+                "API key {} is bound to an application that is not there",
+                key.shown
+            )
+        });
+        let reach = key.capabilities.allow(Capability::Environments);
+        self.expect(!reach, |_| {
+            format!(
+                "API key {} is bound to an application and reaches environments",
+                key.shown
+            )
+        });
         Ok(())
     }
 
@@ -790,6 +926,7 @@ impl Check<'_> {
     }
 
     fn rest(&mut self) -> Result<(), StoreError> {
+        let mut hashes = BTreeSet::new();
         for row in self.tables.api_keys.iter()? {
             let (key, value) = row?;
             self.saw(number(*key.value()));
@@ -797,10 +934,10 @@ impl Check<'_> {
             let row = decode::<ApiKeyV1>(value.value()).map(|row| row.into_domain(key));
             let row: Option<ApiKey> = self.readable(row, "an API key");
             if let Some(row) = row {
-                let environment = row.environment.as_u64().to_be_bytes();
-                let known = self.tables.environments.get(&environment)?.is_some();
-                self.expect(known, |_| {
-                    format!("API key {} is of an unknown environment", row.shown)
+                self.one_api_key(&row)?;
+                let new = hashes.insert(row.hash);
+                self.expect(new, |_| {
+                    format!("API key {} has the text of another", row.shown)
                 });
             }
         }

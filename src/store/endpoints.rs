@@ -11,7 +11,10 @@ use super::tables::{ENDPOINT_UIDS, Tables, pair};
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError, jobs, sweep};
 use crate::domain::audit::AuditAction;
-use crate::domain::endpoint::{Endpoint, EndpointChange, EndpointState, LiveEndpoint, SuccessRule};
+use crate::domain::endpoint::{
+    Endpoint, EndpointChange, EndpointSecret, EndpointState, LiveEndpoint, Rotation, SECRETS_MAX,
+    SuccessRule, rotate,
+};
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key};
 use crate::domain::job::JobFailure;
 use crate::domain::operational;
@@ -57,6 +60,39 @@ impl Store {
             application,
             key,
             change,
+        })
+        .await
+    }
+
+    /// Gives an endpoint a new secret; older ones go on signing for a while.
+    pub async fn rotate_secret(
+        &self,
+        principal: Principal,
+        application: ApplicationKey,
+        key: EndpointKey,
+        rotation: Rotation,
+        idempotent: Option<Idempotent<LiveEndpoint>>,
+    ) -> Result<Written<LiveEndpoint>, WriteError> {
+        let operation = Rotate {
+            principal,
+            application,
+            key,
+            rotation,
+        };
+        self.write(operation, idempotent).await
+    }
+
+    /// An endpoint with its secrets, once it is on disk who asked for them.
+    pub async fn read_secrets(
+        &self,
+        principal: Principal,
+        application: ApplicationKey,
+        key: EndpointKey,
+    ) -> Result<Arc<LiveEndpoint>, WriteError> {
+        self.write_once(ReadSecrets {
+            principal,
+            application,
+            key,
         })
         .await
     }
@@ -124,8 +160,14 @@ fn changed(mut endpoint: Endpoint, change: EndpointChange) -> Endpoint {
     set(&mut endpoint.event_types, change.event_types);
     set(&mut endpoint.channels, change.channels);
     set(&mut endpoint.headers, change.headers);
-    set(&mut endpoint.secrets, change.secrets);
+    let secrets = change.secrets;
+    set(
+        &mut endpoint.secrets,
+        secrets.map(|secrets| secrets.into_iter().map(EndpointSecret::from).collect()),
+    );
     set(&mut endpoint.signatures, change.signatures);
+    set(&mut endpoint.payload_in_headers, change.payload_in_headers);
+    set(&mut endpoint.ascii_body, change.ascii_body);
     set(&mut endpoint.success, change.success);
     set(&mut endpoint.metadata, change.metadata);
     endpoint.uid = change.uid.or(endpoint.uid);
@@ -191,8 +233,7 @@ impl Operation for Create {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<LiveEndpoint, StoreError> {
-        let mut secret = [0; 32];
-        batch.inner.entropy.fill(&mut secret);
+        let secret = new_secret(batch);
         let key: EndpointKey = batch.key();
         let blank = Endpoint {
             key,
@@ -207,8 +248,10 @@ impl Operation for Create {
             event_types: Vec::new(),
             channels: Vec::new(),
             headers: Vec::new(),
-            secrets: vec![SigningSecret::generate(secret)],
-            signatures: vec![Scheme::Standard, Scheme::Octohooks],
+            secrets: vec![secret.into()],
+            signatures: Scheme::DEFAULT.to_vec(),
+            payload_in_headers: false,
+            ascii_body: false,
             retry_schedule: None,
             timeout: None,
             rate_limit: None,
@@ -318,12 +361,121 @@ impl Operation for Update {
             write_state(self.key, &state, tables)?;
         }
         let mut settings = changed(before.settings.clone(), self.change);
+        settings.secrets.retain(|secret| secret.is_valid(batch.now));
         settings.updated = batch.now;
         let live = LiveEndpoint { settings, state };
         let told = operational::of_endpoint(Some(&before), &live);
         batch.emit_endpoint(tables, &entry, &live, &told)?;
         put(live, &entry, tables, batch)
     }
+}
+
+struct Rotate {
+    principal: Principal,
+    application: ApplicationKey,
+    key: EndpointKey,
+    rotation: Rotation,
+}
+
+impl Operation for Rotate {
+    /// The endpoint with its new secrets.
+    type Plan = (Arc<ApplicationEntry>, LiveEndpoint);
+    type Answer = LiveEndpoint;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let scope = self.principal.scope;
+        let (entry, before) = match found(scope, self.application, self.key, tables, batch)? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let given = self.rotation.secret.take();
+        let secret = given.unwrap_or_else(|| new_secret(batch));
+        let mut rotated = LiveEndpoint::clone(&before);
+        let settings = &mut rotated.settings;
+        rotate(
+            &mut settings.secrets,
+            secret,
+            batch.now,
+            self.rotation.grace,
+        );
+        settings.updated = batch.now;
+        Ok(if settings.secrets.len() > SECRETS_MAX {
+            Err(Refusal::TooManySecrets)
+        } else {
+            Ok((entry, rotated))
+        })
+    }
+
+    fn apply(
+        self,
+        (entry, rotated): Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<LiveEndpoint, StoreError> {
+        let grace_s = self.rotation.grace.as_secs();
+        let detail = format!("the older secrets go on signing for at most {grace_s} s");
+        let what = (AuditAction::SecretRotated, detail);
+        audit(what, self.principal, &rotated, tables, batch)?;
+        let told = [operational::ENDPOINT_UPDATED];
+        batch.emit_endpoint(tables, &entry, &rotated, &told)?;
+        put(rotated, &entry, tables, batch)
+    }
+}
+
+/// Shows an endpoint's secrets: written down before they are answered.
+struct ReadSecrets {
+    principal: Principal,
+    application: ApplicationKey,
+    key: EndpointKey,
+}
+
+impl Operation for ReadSecrets {
+    type Plan = Found;
+    type Answer = Arc<LiveEndpoint>;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Found, Refusal>, StoreError> {
+        let scope = self.principal.scope;
+        found(scope, self.application, self.key, tables, batch)
+    }
+
+    fn apply(
+        self,
+        (_, endpoint): Found,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Arc<LiveEndpoint>, StoreError> {
+        let what = (AuditAction::SecretRead, endpoint.settings.name.clone());
+        audit(what, self.principal, &endpoint, tables, batch)?;
+        Ok(endpoint)
+    }
+}
+
+/// Notes what was done to an endpoint.
+fn audit(
+    (action, detail): (AuditAction, String),
+    by: Principal,
+    endpoint: &LiveEndpoint,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let settings = &endpoint.settings;
+    let place = (settings.environment, Some(settings.application));
+    let subject = batch.inner.ids.text(settings.key);
+    batch.audit(tables, by.actor, place, (action, subject, detail))
+}
+
+fn new_secret(batch: &Batch<'_>) -> SigningSecret {
+    let mut random = [0; 32];
+    batch.inner.entropy.fill(&mut random);
+    SigningSecret::generate(random)
 }
 
 struct Delete {
@@ -371,20 +523,11 @@ impl Operation for Delete {
                 .remove(endpoint_uid(self.application, uid).as_slice())?;
         }
         sweep::mark(self.key.as_u64(), sweep::Kind::Endpoint, tables)?;
+        let what = (AuditAction::EndpointDeleted, deleted.settings.name.clone());
+        audit(what, self.principal, &deleted, tables, batch)?;
         let place = (deleted.settings.environment, self.application);
         let failure = JobFailure::EndpointDeleted;
         jobs::end_all(place, Some(self.key), failure, tables, batch)?;
-        let subject = batch.inner.ids.text(self.key);
-        batch.audit(
-            tables,
-            self.principal.actor,
-            (deleted.settings.environment, Some(self.application)),
-            (
-                AuditAction::EndpointDeleted,
-                subject,
-                deleted.settings.name.clone(),
-            ),
-        )?;
         let told = [operational::ENDPOINT_DELETED];
         batch.emit_endpoint(tables, &entry, &deleted, &told)?;
         batch.overlay.put(Arc::new(entry.without(self.key)));

@@ -65,8 +65,13 @@ impl Store {
         self.write_once(Receive { inbox, received }).await
     }
 
-    /// The inbox with this token.
+    /// The inbox with this token, unless its environment is deleted.
     pub fn inbox(&self, token: &str) -> Result<Option<Inbox>, StoreError> {
+        let there = |inbox: &Inbox| self.catalog().environment(inbox.environment).is_some();
+        Ok(self.inbox_anywhere(token)?.filter(there))
+    }
+
+    fn inbox_anywhere(&self, token: &str) -> Result<Option<Inbox>, StoreError> {
         self.read(|txn| {
             let tokens = txn.open_table(INBOX_TOKENS)?;
             let Some(key) = tokens.get(token.as_bytes())? else {
@@ -132,13 +137,18 @@ fn write(inbox: &Inbox, tables: &mut Tables<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn read(key: InboxKey, tables: &Tables<'_>) -> Result<Result<Inbox, Refusal>, StoreError> {
+fn read(
+    key: InboxKey,
+    tables: &Tables<'_>,
+    batch: &Batch<'_>,
+) -> Result<Result<Inbox, Refusal>, StoreError> {
     let row = tables.inboxes.get(&key.as_u64().to_be_bytes())?;
     let found = row
         .map(|bytes| decode::<InboxV1>(bytes.value()))
         .transpose()?;
     Ok(found
         .map(|row| row.into_domain(key))
+        .filter(|inbox| batch.environment(inbox.environment).is_some())
         .ok_or(Refusal::NoInbox))
 }
 
@@ -156,9 +166,10 @@ impl Operation for Create {
     fn check(
         &mut self,
         _: &Tables<'_>,
-        _: &mut Batch<'_>,
+        batch: &mut Batch<'_>,
     ) -> Result<Result<(), Refusal>, StoreError> {
-        Ok(Ok(()))
+        let there = batch.environment(self.environment).is_some();
+        Ok(there.then_some(()).ok_or(Refusal::NoEnvironment))
     }
 
     fn apply(
@@ -196,9 +207,9 @@ impl Operation for Update {
     fn check(
         &mut self,
         tables: &Tables<'_>,
-        _: &mut Batch<'_>,
+        batch: &mut Batch<'_>,
     ) -> Result<Result<Inbox, Refusal>, StoreError> {
-        read(self.key, tables)
+        read(self.key, tables, batch)
     }
 
     fn apply(
@@ -233,9 +244,9 @@ impl Operation for Receive {
     fn check(
         &mut self,
         tables: &Tables<'_>,
-        _: &mut Batch<'_>,
+        batch: &mut Batch<'_>,
     ) -> Result<Result<Inbox, Refusal>, StoreError> {
-        read(self.inbox, tables)
+        read(self.inbox, tables, batch)
     }
 
     fn apply(

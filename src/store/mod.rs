@@ -15,6 +15,7 @@ mod codec;
 mod endpoints;
 mod environments;
 mod erase;
+mod event_types;
 mod inboxes;
 mod jobs;
 mod open;
@@ -32,8 +33,9 @@ mod writer;
 use std::sync::Arc;
 
 pub use accept::Accepted;
-pub use catalog::{ApplicationEntry, Catalog};
+pub use catalog::{ApplicationEntry, Catalog, KnownApiKey};
 pub use check::CheckReport;
+pub use event_types::ImportOutcome;
 pub use inboxes::NewReceived;
 pub use jobs::{COUNT_MAX, JobCount};
 pub use open::{Durability, MasterKey, OpenError, StoreOptions};

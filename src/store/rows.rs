@@ -20,9 +20,10 @@ use crate::domain::attempt::{
 use crate::domain::audit::AuditEntry;
 use crate::domain::delivery::{AttemptMark, Delivery, DeliveryState, Told, Trigger, Verdict};
 use crate::domain::endpoint::{
-    CustomHeader, Disabled, DisabledReason, Endpoint, EndpointState, SuccessRule,
+    CustomHeader, Disabled, DisabledReason, Endpoint, EndpointSecret, EndpointState, SuccessRule,
 };
 use crate::domain::environment::Environment;
+use crate::domain::event_type::{Audience, Content, EventType};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
     ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey, JobKey,
@@ -89,6 +90,8 @@ pub(super) struct ApiKeyV1 {
     hash: [u8; 32],
     capabilities: Capabilities,
     created: Timestamp,
+    expires: Option<Timestamp>,
+    last_used: Option<Timestamp>,
 }
 row!(ApiKeyV1, 1);
 
@@ -102,6 +105,8 @@ impl From<&ApiKey> for ApiKeyV1 {
             hash: key.hash,
             capabilities: key.capabilities,
             created: key.created,
+            expires: key.expires,
+            last_used: key.last_used,
         }
     }
 }
@@ -117,6 +122,8 @@ impl ApiKeyV1 {
             hash: self.hash,
             capabilities: self.capabilities,
             created: self.created,
+            expires: self.expires,
+            last_used: self.last_used,
         }
     }
 }
@@ -194,6 +201,10 @@ impl ApplicationV1 {
     }
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with one another"
+)]
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EndpointV1 {
@@ -208,6 +219,8 @@ pub(super) struct EndpointV1 {
     event_types: Vec<String>,
     channels: Vec<String>,
     signatures: Vec<Scheme>,
+    payload_in_headers: bool,
+    ascii_body: bool,
     retry_schedule_ms: Option<Vec<u64>>,
     timeout_ms: Option<u64>,
     rate_limit: Option<u32>,
@@ -227,7 +240,8 @@ row!(EndpointV1, 1);
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct EndpointSecretsV1 {
-    secrets: Vec<String>,
+    /// Each with the moment from which it does not sign.
+    secrets: Vec<(String, Option<Timestamp>)>,
     headers: Vec<(String, String)>,
 }
 row!(EndpointSecretsV1, 1);
@@ -236,12 +250,9 @@ impl From<&Endpoint> for EndpointSecretsV1 {
     fn from(endpoint: &Endpoint) -> Self {
         let header =
             |header: &CustomHeader| (header.name.clone(), header.value.expose().to_owned());
+        let secret = |of: &EndpointSecret| (of.secret.text().expose().to_owned(), of.expires);
         Self {
-            secrets: endpoint
-                .secrets
-                .iter()
-                .map(|secret| secret.text().expose().to_owned())
-                .collect(),
+            secrets: endpoint.secrets.iter().map(secret).collect(),
             headers: endpoint.headers.iter().map(header).collect(),
         }
     }
@@ -269,6 +280,8 @@ impl EndpointV1 {
                 .collect(),
             channels: endpoint.channels.clone(),
             signatures: endpoint.signatures.clone(),
+            payload_in_headers: endpoint.payload_in_headers,
+            ascii_body: endpoint.ascii_body,
             retry_schedule_ms: endpoint
                 .retry_schedule
                 .as_ref()
@@ -299,10 +312,13 @@ impl EndpointV1 {
             .event_types
             .iter()
             .map(|text| EventFilter::parse(text).map_err(|_| BAD_FILTER));
-        let signing = secrets
-            .secrets
-            .iter()
-            .map(|text| SigningSecret::parse(text).map_err(|_| BAD_SECRET));
+        let signing = secrets.secrets.iter().map(|(text, expires)| {
+            let secret = SigningSecret::parse(text).map_err(|_| BAD_SECRET)?;
+            Ok(EndpointSecret {
+                secret,
+                expires: *expires,
+            })
+        });
         let header = |(name, value)| CustomHeader {
             name,
             value: Secret::new(value),
@@ -320,8 +336,10 @@ impl EndpointV1 {
             event_types: event_types.collect::<Result<_, _>>()?,
             channels: self.channels,
             headers: secrets.headers.into_iter().map(header).collect(),
-            secrets: signing.collect::<Result<_, _>>()?,
+            secrets: signing.collect::<Result<_, StoreError>>()?,
             signatures: self.signatures,
+            payload_in_headers: self.payload_in_headers,
+            ascii_body: self.ascii_body,
             retry_schedule: self
                 .retry_schedule_ms
                 .map(|waits| waits.into_iter().map(Duration::from_millis).collect()),
@@ -725,6 +743,64 @@ impl ReceivedV1 {
         }
     }
 }
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct EventTypeV1 {
+    description: String,
+    schema: Option<String>,
+    examples: Vec<String>,
+    /// `None`: it is for everyone.
+    pub(super) applications: Option<Vec<ApplicationKey>>,
+    archived: bool,
+    created: Timestamp,
+    updated: Timestamp,
+}
+row!(EventTypeV1, 1);
+
+impl From<&EventType> for EventTypeV1 {
+    fn from(event_type: &EventType) -> Self {
+        Self {
+            description: event_type.description.clone(),
+            schema: event_type.content.schema.clone(),
+            examples: event_type.content.examples.clone(),
+            applications: match &event_type.audience {
+                Audience::Everyone => None,
+                Audience::Only(applications) => Some(applications.clone()),
+            },
+            archived: event_type.archived,
+            created: event_type.created,
+            updated: event_type.updated,
+        }
+    }
+}
+
+impl EventTypeV1 {
+    pub(super) fn into_domain(self, environment: EnvironmentKey, name: String) -> EventType {
+        EventType {
+            environment,
+            name,
+            description: self.description,
+            content: Content {
+                schema: self.schema,
+                examples: self.examples,
+            },
+            audience: self.applications.map_or(Audience::Everyone, Audience::Only),
+            archived: self.archived,
+            created: self.created,
+            updated: self.updated,
+        }
+    }
+}
+
+/// What an environment's event types come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EventTypeTotalsV1 {
+    pub types: u64,
+    /// Of their texts.
+    pub bytes: u64,
+}
+row!(EventTypeTotalsV1, 1);
 
 /// What was counted for one subject in one slot of time.
 #[derive(Serialize, Deserialize)]

@@ -1,4 +1,5 @@
-//! Deleting what a deleted application or endpoint leaves, a little at a time.
+//! Deleting what a deleted environment, application or endpoint leaves, a
+//! little at a time.
 //!
 //! Deletion itself writes a tombstone and answers at once; the sweeper then
 //! removes rows in bounded steps, so that nothing else waits for it.
@@ -6,30 +7,65 @@
 use redb::ReadableTable as _;
 
 use super::codec::{decode, encode};
-use super::rows::{DeliveryV1, MessageV1};
-use super::tables::{self, Tables, message_uid, pair, part, second, triple};
+use super::rows::{ApplicationV1, DeliveryV1, InboxV1, MessageV1};
+use super::tables::{self, Tables, message_uid, number_text, pair, part, second, triple};
 use super::writer::{Batch, Operation, Refusal, WriteError, read_due, remove_due};
-use super::{Store, StoreError, jobs};
+use super::{Store, StoreError, applications, event_types, jobs};
 use crate::domain::delivery::{Delivery, DeliveryState};
-use crate::domain::ids::{EndpointKey, Key, MessageKey};
+use crate::domain::environment::OPERATIONAL_UID;
+use crate::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey};
+use crate::domain::inbox::Inbox;
 
-/// Rows of a kind that one step removes at most.
-const STEP_ROWS: usize = 500;
+/// Rows of a kind that one step removes, or looks at, at most.
+pub(super) const STEP_ROWS: usize = 500;
 
 /// What a tombstone stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Application,
     Endpoint,
+    /// Its inboxes have no list of their own: those before this one are swept.
+    Environment {
+        inboxes_from: u64,
+    },
 }
+
+impl Kind {
+    fn read(value: &[u8]) -> Result<Self, StoreError> {
+        match *value {
+            [1] => Ok(Self::Application),
+            [2] => Ok(Self::Endpoint),
+            [3, ref from @ ..] => match <[u8; 8]>::try_from(from) {
+                Ok(from) => Ok(Self::Environment {
+                    inboxes_from: u64::from_be_bytes(from),
+                }),
+                Err(_) => Err(BAD_TOMBSTONE),
+            },
+            _ => Err(BAD_TOMBSTONE),
+        }
+    }
+
+    fn value(self) -> Vec<u8> {
+        match self {
+            Self::Application => vec![1],
+            Self::Endpoint => vec![2],
+            Self::Environment { inboxes_from } => {
+                let mut value = vec![3];
+                value.extend(inboxes_from.to_be_bytes());
+                value
+            }
+        }
+    }
+}
+
+const BAD_TOMBSTONE: StoreError = StoreError::Corrupt("a tombstone of nothing");
 
 /// Leaves a tombstone for the sweeper.
 pub(super) fn mark(key: u64, kind: Kind, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-    let value: &[u8] = match kind {
-        Kind::Application => &[1],
-        Kind::Endpoint => &[2],
-    };
-    tables.tombstones.insert(&key.to_be_bytes(), value)?;
+    let value = kind.value();
+    tables
+        .tombstones
+        .insert(&key.to_be_bytes(), value.as_slice())?;
     Ok(())
 }
 
@@ -48,7 +84,8 @@ impl Store {
 struct Sweep;
 
 impl Operation for Sweep {
-    type Plan = (u64, Kind);
+    /// `None`: there is nothing to sweep.
+    type Plan = Option<(u64, Kind)>;
     type Answer = bool;
 
     fn check(
@@ -57,31 +94,144 @@ impl Operation for Sweep {
         _: &mut Batch<'_>,
     ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
         let Some((key, kind)) = tables.tombstones.first()? else {
-            return Ok(Ok((0, Kind::Application)));
+            return Ok(Ok(None));
         };
-        let kind = if kind.value() == [2] {
-            Kind::Endpoint
-        } else {
-            Kind::Application
-        };
-        Ok(Ok((u64::from_be_bytes(*key.value()), kind)))
+        let kind = Kind::read(kind.value())?;
+        Ok(Ok(Some((u64::from_be_bytes(*key.value()), kind))))
     }
 
     fn apply(
         self,
-        (key, kind): Self::Plan,
+        oldest: Self::Plan,
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<bool, StoreError> {
+        let Some((key, kind)) = oldest else {
+            return Ok(false);
+        };
         let finished = match kind {
             Kind::Application => sweep_application(key, tables, batch)?,
             Kind::Endpoint => cancel_waiting(EndpointKey::from_u64(key), tables, batch)?,
+            Kind::Environment { inboxes_from } => {
+                sweep_environment(key, inboxes_from, tables, batch)?
+            }
         };
         if finished {
             tables.tombstones.remove(&key.to_be_bytes())?;
         }
         Ok(tables.tombstones.first()?.is_some())
     }
+}
+
+/// One step of an environment's rows; true when none are left.
+///
+/// Its row and its API keys went when it was deleted. Its applications are
+/// deleted as any other is, and swept after it.
+fn sweep_environment(
+    environment: u64,
+    inboxes_from: u64,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<bool, StoreError> {
+    Ok(delete_applications(environment, tables, batch)?
+        && event_types::remove_all_of(EnvironmentKey::from_u64(environment), tables)?
+        && sweep_inboxes(environment, inboxes_from, tables)?
+        && sweep_audit(environment, tables)?)
+}
+
+/// Deletes some of an environment's applications, the built-in one last; true
+/// when none are left. The engine was told when the environment was deleted.
+fn delete_applications(
+    environment: u64,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<bool, StoreError> {
+    let owned = pair(environment, 0)..=pair(environment, u64::MAX);
+    let mut keys = first_keys(
+        tables
+            .environment_applications
+            .range::<&[u8; 16]>(&owned.start()..=&owned.end())?,
+    )?;
+    let more = keys.len() == STEP_ROWS;
+    if !more {
+        let uid = number_text(environment, OPERATIONAL_UID);
+        let built_in = tables.application_uids.get(uid.as_slice())?;
+        keys.extend(built_in.map(|key| u64::from_be_bytes(*key.value())));
+    }
+    for key in keys {
+        let row = tables.applications.get(&key.to_be_bytes())?;
+        let row = row.map(|bytes| decode::<ApplicationV1>(bytes.value()));
+        if let Some(row) = row.transpose()? {
+            let application = row.into_domain(ApplicationKey::from_u64(key));
+            applications::remove(&application, tables, batch)?;
+        }
+    }
+    Ok(!more)
+}
+
+/// One step of an environment's inboxes with what they took in; true when none
+/// are left. Leaves a mark where the next step goes on.
+fn sweep_inboxes(environment: u64, from: u64, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+    let looked = inboxes_from(from, tables)?;
+    let mut next = from;
+    let mut rows_left = STEP_ROWS;
+    for inbox in &looked {
+        next = inbox.key.as_u64();
+        if inbox.environment.as_u64() == environment {
+            rows_left -= sweep_received(next, rows_left, tables)?;
+            if rows_left == 0 {
+                break;
+            }
+            tables.inbox_tokens.remove(inbox.token.as_bytes())?;
+            tables.inboxes.remove(&next.to_be_bytes())?;
+        }
+        next += 1;
+    }
+    if looked.len() < STEP_ROWS && rows_left > 0 {
+        return Ok(true);
+    }
+    let kind = Kind::Environment { inboxes_from: next };
+    mark(environment, kind, tables)?;
+    Ok(false)
+}
+
+/// The next inboxes of any environment.
+fn inboxes_from(from: u64, tables: &Tables<'_>) -> Result<Vec<Inbox>, StoreError> {
+    let rows = tables
+        .inboxes
+        .range::<&[u8; 8]>(&from.to_be_bytes()..)?
+        .take(STEP_ROWS);
+    rows.map(|row| {
+        let (key, value) = row?;
+        let key = InboxKey::from_u64(u64::from_be_bytes(*key.value()));
+        Ok(decode::<InboxV1>(value.value())?.into_domain(key))
+    })
+    .collect()
+}
+
+/// Removes at most `max` of what an inbox took in; how many it were.
+fn sweep_received(inbox: u64, max: usize, tables: &mut Tables<'_>) -> Result<usize, StoreError> {
+    let all = pair(inbox, 0)..=pair(inbox, u64::MAX);
+    let mut received = first_keys(
+        tables
+            .received
+            .range::<&[u8; 16]>(&all.start()..=&all.end())?,
+    )?;
+    received.truncate(max);
+    for &request in &received {
+        tables.received.remove(&pair(inbox, request))?;
+    }
+    Ok(received.len())
+}
+
+/// One step of an environment's audit log; true when nothing of it is left.
+fn sweep_audit(environment: u64, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+    let all = pair(environment, 0)..=pair(environment, u64::MAX);
+    let entries = first_keys(tables.audit.range::<&[u8; 16]>(&all.start()..=&all.end())?)?;
+    for &entry in &entries {
+        tables.audit.remove(&pair(environment, entry))?;
+    }
+    Ok(entries.len() < STEP_ROWS)
 }
 
 /// One step of an application's rows; true when none are left.
@@ -116,7 +266,7 @@ fn sweep_application(
             .application_endpoints
             .remove(&pair(application, endpoint))?;
     }
-    if more_endpoints {
+    if more_endpoints || !event_types::forget_application(application, tables)? {
         return Ok(false);
     }
     if !jobs::sweep(application, STEP_ROWS, tables)? {

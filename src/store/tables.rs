@@ -96,6 +96,12 @@ tables! {
     inbox_tokens, INBOX_TOKENS = "inbox_tokens": &'static [u8] => &'static [u8; 8];
     /// inbox, received → [`ReceivedV1`](super::rows::ReceivedV1)
     received, RECEIVED = "received": &'static [u8; 16] => &'static [u8];
+    /// environment, name → [`EventTypeV1`](super::rows::EventTypeV1)
+    event_types, EVENT_TYPES = "event_types": &'static [u8] => &'static [u8];
+    /// application, name of an event type that names it → environment
+    application_event_types, APPLICATION_EVENT_TYPES = "application_event_types": &'static [u8] => &'static [u8; 8];
+    /// environment → [`EventTypeTotalsV1`](super::rows::EventTypeTotalsV1); no row: it has none
+    event_type_totals, EVENT_TYPE_TOTALS = "event_type_totals": &'static [u8; 8] => &'static [u8];
     /// environment, job → [`JobV1`](super::rows::JobV1)
     jobs, JOBS = "jobs": &'static [u8; 16] => &'static [u8];
     /// environment, job → nothing; no row once it has ended
@@ -104,7 +110,7 @@ tables! {
     application_jobs, APPLICATION_JOBS = "application_jobs": &'static [u8; 16] => &'static [u8; 8];
     /// level, slot, subject → [`CounterV1`](super::rows::CounterV1); see [`counter`]
     counters, COUNTERS = "counters": &'static [u8; 13] => &'static [u8];
-    /// deleted application or endpoint → what is left to sweep
+    /// deleted environment, application or endpoint → what is left to sweep
     tombstones, TOMBSTONES = "tombstones": &'static [u8; 8] => &'static [u8];
 }
 
@@ -141,6 +147,16 @@ pub(super) fn number_text(number: u64, text: &str) -> Vec<u8> {
     key.extend_from_slice(&number.to_be_bytes());
     key.extend_from_slice(text.as_bytes());
     key
+}
+
+/// Every key that begins with `number`, with any text after it.
+pub(super) fn texts_of(number: u64) -> std::ops::Range<Vec<u8>> {
+    number.to_be_bytes().to_vec()..(number + 1).to_be_bytes().to_vec()
+}
+
+/// The text of a key of a number and a text.
+pub(super) fn text_of(key: &[u8]) -> String {
+    String::from_utf8_lossy(key.get(8..).unwrap_or_default()).into_owned()
 }
 
 /// The key of a message's uid: application, uid, 0, message.

@@ -9,7 +9,7 @@
 //! Requests never linger. Results of attempts ("lazy") may wait
 //! [`LAZY_LINGER`] and ride along with the next request.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use super::rows::{AnswerV1, AuditV1, TotalsV1};
 use super::statistics::{RolledUp, Tally};
 use super::tables::{Tables, part};
 use super::{StoreError, tables};
+use crate::domain::api_key::ApiKey;
 use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::delivery::Trigger;
 use crate::domain::endpoint::LiveEndpoint;
@@ -65,6 +66,14 @@ pub enum Refusal {
     NoApiKey,
     #[error("there is no such inbox")]
     NoInbox,
+    #[error("there is no such event type")]
+    NoEventType,
+    /// The environment has one of this name.
+    #[error("the event type is there already")]
+    EventTypeTaken,
+    /// The environment has as many as it may.
+    #[error("there are too many event types")]
+    EventTypesFull,
     #[error("there is no such job")]
     NoJob,
     #[error("the job has ended")]
@@ -72,6 +81,17 @@ pub enum Refusal {
     /// As many jobs run as an environment may have.
     #[error("too many jobs run")]
     TooManyJobs,
+    #[error("there is no such environment")]
+    NoEnvironment,
+    /// Another environment has it.
+    #[error("the name is taken")]
+    NameTaken,
+    /// It is the one that every store has.
+    #[error("the first environment stays")]
+    FirstEnvironment,
+    /// There are as many as there may be: of what, and how many.
+    #[error("there are {max} {of} already")]
+    TooMany { of: &'static str, max: usize },
     /// It belongs to Hookpost.
     #[error("the application is built in")]
     BuiltIn,
@@ -81,6 +101,9 @@ pub enum Refusal {
     /// Retention took the payload, or it was erased.
     #[error("the payload is no longer kept")]
     PayloadGone,
+    /// One more secret would sign than an endpoint may have.
+    #[error("the endpoint has too many valid secrets")]
+    TooManySecrets,
     /// The endpoint is disabled.
     #[error("the endpoint is disabled")]
     EndpointDisabled,
@@ -149,6 +172,8 @@ pub enum Change {
         endpoint: EndpointKey,
         live: Option<Arc<LiveEndpoint>>,
     },
+    /// An environment is gone, and with it every endpoint in it.
+    EnvironmentGone,
 }
 
 /// An operation of the writer.
@@ -205,23 +230,30 @@ impl Batch<'_> {
         self.changes.push(change);
     }
 
-    /// An application and its endpoints, as this transaction sees them.
+    /// An application and its endpoints, as this transaction sees them. There
+    /// is none in an environment that is deleted, though its row is there yet:
+    /// nor may the catalog get it back from here.
     pub(super) fn application(
         &mut self,
         tables: &Tables<'_>,
         key: ApplicationKey,
     ) -> Result<Option<Arc<ApplicationEntry>>, StoreError> {
         if let Some(changed) = self.overlay.application(key) {
-            return Ok(changed);
+            return Ok(changed.filter(|entry| self.is_visible(entry)));
         }
         if let Some(known) = self.inner.catalog.cached(key) {
-            return Ok(Some(known));
+            return Ok(Some(known).filter(|entry| self.is_visible(entry)));
         }
-        let loaded = super::catalog::load(key, tables, &self.inner.cipher)?.map(Arc::new);
+        let loaded = super::catalog::load(key, tables, &self.inner.cipher)?;
+        let loaded = loaded.filter(|entry| self.is_visible(entry)).map(Arc::new);
         if let Some(entry) = &loaded {
             self.overlay.put(Arc::clone(entry));
         }
         Ok(loaded)
+    }
+
+    fn is_visible(&self, entry: &ApplicationEntry) -> bool {
+        self.environment(entry.application.environment).is_some()
     }
 
     /// An environment, as this transaction sees it.
@@ -232,7 +264,36 @@ impl Batch<'_> {
         }
     }
 
-    /// Notes in the audit log what `by` did to `subject`, an id.
+    /// The API keys that `wanted` picks, as this transaction sees them.
+    pub(super) fn api_keys_where(&self, wanted: impl Fn(&ApiKey) -> bool) -> Vec<ApiKey> {
+        let touched = |key: &ApiKey| self.overlay.api_key(&key.hash).is_some();
+        let catalog = &self.inner.catalog;
+        let mut keys = catalog.api_keys_where(|key| wanted(key) && !touched(key));
+        let changed = self.overlay.changed_api_keys();
+        keys.extend(
+            changed
+                .filter(|key| wanted(key))
+                .map(|key| ApiKey::clone(key)),
+        );
+        keys.sort_by_key(|key| key.key);
+        keys
+    }
+
+    /// Every environment, as this transaction sees them, in no order.
+    pub(super) fn environments(&self) -> Vec<Arc<Environment>> {
+        let known = self.inner.catalog.environments();
+        let mut all: BTreeMap<_, _> = known.into_iter().map(|one| (one.key, one)).collect();
+        for (key, changed) in self.overlay.changed_environments() {
+            match changed {
+                Some(environment) => all.insert(*key, Arc::clone(environment)),
+                None => all.remove(key),
+            };
+        }
+        all.into_values().collect()
+    }
+
+    /// Notes in the audit log what `by` did to `subject`, an id. The log of an
+    /// environment that is deleted takes nothing more.
     pub(super) fn audit(
         &mut self,
         tables: &mut Tables<'_>,
@@ -242,6 +303,9 @@ impl Batch<'_> {
     ) -> Result<(), StoreError> {
         let (environment, application) = place;
         let (action, subject, detail) = what;
+        if self.environment(environment).is_none() {
+            return Ok(());
+        }
         let entry = AuditEntry {
             key: self.key(),
             environment,

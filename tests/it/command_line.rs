@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::support::http_client;
+
 const API_KEY: &str = "given-0123456789abcdef0123456789abcdef";
 const POLL: Duration = Duration::from_millis(10);
 /// Half a minute: a machine under load is not a failure.
@@ -277,7 +279,21 @@ fn refuse_what_is_not_there(place: &Place) {
         (&["revoke", ""], "no API key \"\""),
         (
             &["create", "--environment", "staging"],
-            "no environment \"staging\"",
+            "no environment \"staging\"; there are \"default\"",
+        ),
+        (
+            &["create", "--application", "acme"],
+            "no application \"acme\"",
+        ),
+        (&["create", "--scopes", "read,all"], "the scope \"all\""),
+        (
+            &["create", "--scopes", "environments", "--application", "a"],
+            "the scope \"environments\" cannot be given",
+        ),
+        (&["create", "--expires", "0s"], "expires within ten years"),
+        (
+            &["create", "--expires", "3661d"],
+            "expires within ten years",
         ),
         (&["create", "--name", "a\nb"], "control characters"),
     ] {
@@ -285,6 +301,57 @@ fn refuse_what_is_not_there(place: &Place) {
         ran.refused(1, &[reason]);
         assert_eq!(ran.out, "", "{arguments:?}");
     }
+}
+
+#[test]
+fn a_key_is_made_for_one_application_of_one_environment_for_a_while() {
+    let place = Place::new();
+    let server = place.serve(&["--api-key", API_KEY]);
+    let post = |path: &str, key: &str, body: &str| {
+        let key = format!("Bearer {key}");
+        let headers = [("authorization", key.as_str())];
+        let path = format!("/api/v1{path}");
+        let address = server.address;
+        let made = http_client::request(address, "POST", &path, &headers, body.as_bytes());
+        let made = made.unwrap();
+        assert_eq!(made.status, 201, "{}", made.text());
+        made.json()
+    };
+    let environment = post("/environments", API_KEY, r#"{"name": "staging"}"#);
+    let environment = environment["id"].as_str().unwrap();
+    let create = ["keys", "create", "--environment"];
+    let admin = place.run(&[&create[..], &["staging"]].concat()).worked();
+    let made = post(
+        "/applications",
+        admin.trim_end(),
+        r#"{"name": "n", "uid": "acme"}"#,
+    );
+    let application = made["id"].as_str().unwrap();
+    let more = [environment, "--application", "acme", "--expires", "365d"];
+    let scopes = ["--scopes", "read,secrets", "--name", "narrow"];
+    let flags = [&create[..], &more, &scopes].concat();
+    let text = place.run(&flags).worked();
+    let line = listed(&place).pop().unwrap();
+    let columns: Vec<&str> = line.split_whitespace().collect();
+    let want = [
+        "narrow",
+        "staging",
+        "read,secrets",
+        application,
+        &text[..14],
+    ];
+    assert_eq!(columns[1..6], want, "{line}");
+    assert_eq!(columns[8], "never", "{line}");
+    assert!(
+        columns[7] > columns[6] && columns[7].ends_with('Z'),
+        "{line}"
+    );
+    server.stop();
+    assert_eq!(
+        listed(&place).pop().unwrap(),
+        line,
+        "without the server too"
+    );
 }
 
 #[test]

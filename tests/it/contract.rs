@@ -105,7 +105,9 @@ async fn nothing_of_the_api_answers_without_a_key() {
             .replace("{msg}", "c")
             .replace("{atmpt}", "d")
             .replace("{token}", "e")
-            .replace("{job}", "f");
+            .replace("{job}", "f")
+            .replace("{key}", "f")
+            .replace("{env}", "g");
         let call = app.request(method, &format!("/api/v1{path}"));
         check_problem(&call.without_key().send().await, 401, "unauthorized");
     }
@@ -113,6 +115,7 @@ async fn nothing_of_the_api_answers_without_a_key() {
 
 #[tokio::test]
 async fn a_rotated_or_revoked_key_stops_at_once() {
+    use hookpost::domain::principal::{Principal, Scope};
     use hookpost::domain::secret::Secret;
     let app = TestApp::start().await;
     let text = |n: u8| format!("another-key-of-the-tests-{n:032}");
@@ -125,12 +128,13 @@ async fn a_rotated_or_revoked_key_stops_at_once() {
         call.send().await.status
     };
     assert_eq!((status(1).await, status(2).await), (200, 401));
+    let operator = Principal::operator(Scope::of_environment(environment));
     app.store
-        .rotate_api_key(key, &Secret::new(text(2)))
+        .rotate_api_key(operator, key, &Secret::new(text(2)), None)
         .await
         .unwrap();
     assert_eq!((status(1).await, status(2).await), (401, 200));
-    app.store.revoke_api_key(key).await.unwrap();
+    app.store.revoke_api_key(operator, key).await.unwrap();
     assert_eq!((status(1).await, status(2).await), (401, 401));
 }
 
@@ -442,7 +446,8 @@ async fn null_is_the_same_as_leaving_a_field_out() {
         "url": URL, "name": null, "uid": null, "channels": null, "enabled": null,
         "eventTypes": null, "headers": null, "secrets": null, "description": null,
         "paused": null, "signatures": null, "retrySchedule": null, "rateLimit": null,
-        "timeoutSeconds": null, "success": null, "metadata": null
+        "timeoutSeconds": null, "success": null, "metadata": null,
+        "payloadInHeaders": null, "asciiBody": null
     });
     let path = endpoints(&application);
     let with_nulls = app.post(&path, nulls.clone()).await.ok(201).json();
@@ -454,7 +459,8 @@ async fn null_is_the_same_as_leaving_a_field_out() {
         "eventTypes": ["a.b"], "headers": {"x-a": "1"}, "secrets": ["text"],
         "description": "d", "paused": true, "signatures": [{"scheme": "standard"}],
         "retrySchedule": ["1s"], "rateLimit": 5, "timeoutSeconds": 7,
-        "success": {"status": 201, "body": null}, "metadata": {"k": "v"}
+        "success": {"status": 201, "body": null}, "metadata": {"k": "v"},
+        "payloadInHeaders": true, "asciiBody": true
     });
     let before = app.post(&path, full).await.ok(201).json();
     let id = before["id"].as_str().unwrap();

@@ -364,6 +364,51 @@ async fn secrets_are_what_can_sign() {
 }
 
 #[tokio::test]
+async fn schemes_have_their_parts() {
+    let scheme = |value: Value, want: Want| (json!({"signatures": [{"scheme": value}]}), want);
+    let custom = |part: &str, value: Value, want: Want| {
+        let mut scheme = json!({
+            "scheme": "custom", "header": "x-a", "template": "{body}", "encoding": "hex"
+        });
+        scheme[part] = value;
+        (json!({"signatures": [scheme]}), want)
+    };
+    endpoint_fields(&[
+        scheme(json!("optech"), FINE),
+        scheme(json!("custom"), Err("signatures[0].header")),
+        custom("template", json!("{id}.{timestamp}.{body}"), FINE),
+        custom("template", json!("no body"), Err("signatures[0].template")),
+        custom(
+            "template",
+            json!("{body}{url}"),
+            Err("signatures[0].template"),
+        ),
+        custom("template", json!(""), Err("signatures[0].template")),
+        custom("encoding", json!("base64"), FINE),
+        custom(
+            "encoding",
+            json!("base64url"),
+            Err("signatures[0].encoding"),
+        ),
+        custom("prefix", json!("t={timestamp},v1="), FINE),
+        custom("prefix", json!("{body}"), Err("signatures[0].prefix")),
+        custom("header", json!("X-Signature"), Err("signatures[0].header")),
+        custom("header", json!("x".repeat(128)), FINE),
+        custom(
+            "header",
+            json!("x".repeat(129)),
+            Err("signatures[0].header"),
+        ),
+        custom("scheme", json!("standard"), Err("signatures[0].header")),
+        (json!({"payloadInHeaders": true, "asciiBody": false}), FINE),
+        (json!({"payloadInHeaders": "true"}), Err("payloadInHeaders")),
+        (json!({"asciiBody": 1}), Err("asciiBody")),
+        (json!({"signatures": ["standard"]}), Err("signatures[0]")),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn schedules_limits_and_rules_are_bounded() {
     let wait = |text: &str, want: Want| (json!({"retrySchedule": [text]}), want);
     let w = Err("retrySchedule[0]");
@@ -427,7 +472,6 @@ async fn schedules_limits_and_rules_are_bounded() {
         scheme(json!("none"), Err("signatures[0]")),
         scheme(json!(1), Err("signatures[0].scheme")),
         (json!({"signatures": [{}]}), Err("signatures[0].scheme")),
-        (json!({"signatures": ["standard"]}), Err("signatures[0]")),
         (
             json!({"signatures": vec![json!({"scheme": "standard"}); 9]}),
             Err("signatures"),

@@ -1,5 +1,6 @@
 //! The one integration binary: a module per feature, driven as a user would.
 
+mod api_keys;
 mod attempts;
 mod batches;
 #[cfg(unix)]
@@ -10,12 +11,15 @@ mod crash_loop;
 mod deliveries;
 #[cfg(unix)]
 mod disk_full;
+mod environments;
 mod erasing;
+mod event_types;
 mod evil_endpoints;
 mod field_rules;
 mod guard;
 mod hostile;
 mod inboxes;
+mod isolation;
 #[cfg(unix)]
 mod job_commands;
 #[cfg(unix)]
@@ -23,8 +27,10 @@ mod job_crash;
 mod jobs;
 mod layers;
 mod operational_events;
+mod payload_forms;
 mod python_verification;
 mod restarts;
+mod rotation;
 mod scopes;
 mod secrets;
 mod settings;
@@ -33,6 +39,7 @@ mod simulation;
 mod simulation_mutants;
 mod slow_clients;
 mod statistics;
+mod stopped_keys;
 mod store_crashes;
 mod store_files;
 mod store_model;

@@ -70,6 +70,7 @@ fn all_true(path: &str, body: &str) -> Verdicts {
         svix: json!(true),
         standardwebhooks: json!(true),
         octohooks: json!(true),
+        named: Value::Null,
         body_sha256: sha256(body),
     }
 }
@@ -100,7 +101,7 @@ fn send_signed(
         .map(|secret| SigningSecret::parse(secret).expect("is a secret"))
         .collect();
     let time_s = SystemClock.now().0 / 1000 - late_s;
-    let parts = SignedParts::sign(&Scheme::ALL, &secrets, ID, time_s, body.as_bytes());
+    let parts = SignedParts::sign(&Scheme::DEFAULT, &secrets, ID, time_s, body.as_bytes());
     let headers = parts.headers(ID);
     let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
     let address = ([127, 0, 0, 1], receiver.port()).into();
@@ -172,15 +173,20 @@ struct Subscribers {
 }
 
 impl Subscribers {
-    fn new(python: OsString) -> Self {
+    /// An application without endpoints.
+    fn empty(python: OsString) -> Self {
         let server = ServerProcess::start_with(&["--retry-schedule", "1s,1s,1s"]);
         let app = created(&server, "/applications", &json!({ "name": "Łódź" }));
-        let mut subscribers = Self {
+        Self {
             receiver: VerifyReceiver::start(python),
             app: app["id"].as_str().expect("has an id").to_owned(),
             server,
             paths: Vec::new(),
-        };
+        }
+    }
+
+    fn new(python: OsString) -> Self {
+        let mut subscribers = Self::empty(python);
         subscribers.add("/generated", &[]);
         subscribers.add("/whsec", &[WHSEC]);
         subscribers.add("/text", &[TEXT]);
@@ -284,5 +290,137 @@ fn published_packages_take_every_delivery() {
         subscribers.assert_delivered(&message);
     }
     assert!(subscribers.receiver.is_silent(), "a request too many");
+    assert!(subscribers.server.terminate().success());
+}
+
+/// What an endpoint signs with beside the standard scheme, and what a receiver
+/// that was told the same expects.
+fn named(secrets: &[&str]) -> (Value, Value) {
+    let schemes = [
+        ("X-Hex", "{timestamp}.{body}", "hex", "sha256="),
+        (
+            "X-Whole",
+            "{id}.{timestamp}.{body}",
+            "base64",
+            "t={timestamp},v1=",
+        ),
+        ("X-Body", "{body}", "base64", "{id} "),
+    ];
+    let mut signatures = vec![
+        json!({ "scheme": "standard" }),
+        json!({ "scheme": "optech" }),
+    ];
+    let mut expected = vec![json!({
+        "secret": secrets[0], "header": "x-optech-signature", "template": "{body}",
+        "encoding": "base64url", "prefix": "", "lines": 1
+    })];
+    for (header, template, encoding, prefix) in schemes {
+        let mut scheme = json!({
+            "scheme": "custom", "header": header, "template": template,
+            "encoding": encoding, "prefix": prefix
+        });
+        signatures.push(scheme.clone());
+        for secret in secrets {
+            scheme["secret"] = json!(secret);
+            scheme["lines"] = json!(secrets.len());
+            expected.push(scheme.clone());
+        }
+    }
+    (signatures.into(), expected.into())
+}
+
+#[test]
+fn python_takes_the_signatures_in_headers_that_owners_name() {
+    let Some(python) = python::python("python_takes_the_signatures_in_headers") else {
+        return;
+    };
+    let mut subscribers = Subscribers::empty(python);
+    let secrets = [NON_ASCII_TEXT, WHSEC];
+    let (signatures, expected) = named(&secrets);
+    let endpoints = format!("/applications/{}/endpoints", subscribers.app);
+    let url = subscribers.receiver.url("/named");
+    let body = json!({ "url": url, "secrets": secrets, "signatures": signatures });
+    created(&subscribers.server, &endpoints, &body);
+    subscribers
+        .receiver
+        .expect_all(&json!({ "path": "/named", "named": expected }));
+    for payload in payloads() {
+        subscribers.send(&payload);
+        let want = Verdicts {
+            svix: Value::Null,
+            standardwebhooks: Value::Null,
+            octohooks: Value::Null,
+            named: json!(true),
+            ..all_true("/named", &payload)
+        };
+        assert_eq!(subscribers.receiver.verdicts(), want);
+    }
+    assert!(subscribers.server.terminate().success());
+}
+
+/// Messages that are sent while a secret is rotated, and in its grace period.
+const ROTATION_MESSAGES: usize = 100;
+
+#[test]
+fn published_packages_take_both_secrets_of_a_rotation_until_its_end() {
+    let Some(python) = python::python("published_packages_take_both_secrets") else {
+        return;
+    };
+    let mut subscribers = Subscribers::empty(python);
+    let endpoints = format!("/applications/{}/endpoints", subscribers.app);
+    let url = subscribers.receiver.url("/rotated");
+    let body = json!({ "url": url, "secrets": [TEXT] });
+    let endpoint = created(&subscribers.server, &endpoints, &body);
+    let id = endpoint["id"].as_str().expect("has an id");
+    let rotations = format!("{endpoints}/{id}/secret/rotations");
+    let rotate = |subscribers: &Subscribers, body: &Value| {
+        let rotated = created(&subscribers.server, &rotations, body);
+        rotated["key"].as_str().expect("is a key").to_owned()
+    };
+    let old = prefixed(TEXT);
+    // The old one verifies all along; it is rotated away in the midst of them.
+    subscribers.receiver.expect("/rotated", &[&old], &[TEXT]);
+    let mut new = String::new();
+    for number in 0..ROTATION_MESSAGES {
+        subscribers.send(&number.to_string());
+        if number == ROTATION_MESSAGES / 2 {
+            new = rotate(&subscribers, &json!({}));
+        }
+    }
+    let take = |subscribers: &Subscribers, count| {
+        for _ in 0..count {
+            let verdicts = subscribers.receiver.verdicts();
+            let good = [
+                &verdicts.svix,
+                &verdicts.standardwebhooks,
+                &verdicts.octohooks,
+            ];
+            assert_eq!(good, [&json!(true); 3], "{verdicts:?}");
+        }
+    };
+    take(&subscribers, ROTATION_MESSAGES);
+    // In its grace period, both do.
+    subscribers
+        .receiver
+        .expect("/rotated", &[&new, &old], &[&new, TEXT]);
+    for number in 0..ROTATION_MESSAGES {
+        subscribers.send(&number.to_string());
+    }
+    take(&subscribers, ROTATION_MESSAGES);
+    // A grace period of 0 ends at once: neither of the two is good any more.
+    let newest = rotate(&subscribers, &json!({ "gracePeriodSeconds": 0 }));
+    subscribers
+        .receiver
+        .expect("/rotated", &[&newest], &[&newest]);
+    subscribers.send("0");
+    take(&subscribers, 1);
+    for gone in [&new, &old] {
+        subscribers.receiver.expect("/rotated", &[gone], &[]);
+        subscribers.send("1");
+        let verdicts = subscribers.receiver.verdicts();
+        let said = verdicts.svix.as_str().unwrap_or_default();
+        assert!(said.contains("No matching"), "{verdicts:?}");
+        assert_eq!(verdicts.svix, verdicts.standardwebhooks);
+    }
     assert!(subscribers.server.terminate().success());
 }

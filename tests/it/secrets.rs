@@ -16,6 +16,7 @@ const PLAIN: &str = "canary-plain-8f1c2b";
 const LATER: &str = "canary-later-77aa01";
 const HEADER: &str = "canary-header-b7d0e4";
 const COOKIE: &str = "canary-cookie-5e21f9";
+const ROTATED: &str = "canary-rotated-3ac95e";
 const LATER_HEADER: &str = "canary-header-2-c91d33";
 /// `whsec_` and 24 bytes.
 const PREFIXED: &str = "whsec_Y2FuYXJ5LXByZWZpeGVkLXNlY3JldDEy";
@@ -167,6 +168,7 @@ impl Server {
             self.process.api_key(),
             PLAIN,
             LATER,
+            ROTATED,
             HEADER,
             LATER_HEADER,
             COOKIE,
@@ -227,6 +229,16 @@ async fn no_secret_is_answered_logged_or_left_on_disk() {
     server.made(messages, &message);
     let seen = sink.wait_for(4).await;
     assert_eq!(seen[3].header("authorization"), LATER_HEADER);
+
+    let rotations = format!("{one}/secret/rotations");
+    let rotated = server.made_twice(&rotations, &json!({"secret": ROTATED}));
+    assert_eq!(rotated["text"], ROTATED);
+    server.answers.truncate(server.answers.len() - 2);
+    let refused = json!({"secret": format!("whsec_%{REFUSED}")}).to_string();
+    assert_eq!(server.ask("POST", &rotations, &refused).status, 422);
+    server.made(messages, &message);
+    sink.wait_for(5).await;
+    server.ask("GET", "/audit", "");
 
     server.ask("GET", &format!("{one}/attempts"), "");
     server.look_at(messages);

@@ -130,7 +130,7 @@ async fn what_was_written_is_there_after_closing_and_opening() {
     assert_eq!(found.payload.unwrap(), "a payload in plain sight");
     let endpoint = &entry.endpoints[0].settings;
     assert_eq!(
-        endpoint.secrets[0].text().expose(),
+        endpoint.secrets[0].secret.text().expose(),
         "canary-of-a-signing-secret"
     );
     assert_eq!(

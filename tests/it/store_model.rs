@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hookpost::domain::application::ApplicationChange;
 use hookpost::domain::delivery::{Delivery, DeliveryState, Trigger};
-use hookpost::domain::endpoint::{EndpointChange, EndpointState};
+use hookpost::domain::endpoint::{EndpointChange, EndpointState, Rotation};
 use hookpost::domain::fanout::EventFilter;
 use hookpost::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, Key as _, MessageKey,
@@ -18,6 +18,7 @@ use hookpost::domain::ids::{
 use hookpost::domain::message::StoredMessage;
 use hookpost::domain::principal::{Principal, Scope};
 use hookpost::domain::secret::Secret;
+use hookpost::domain::signing::SigningSecret;
 use hookpost::domain::time::Timestamp;
 use hookpost::seams::clock::Clock as _;
 use hookpost::store::{
@@ -55,6 +56,11 @@ enum Op {
     UpdateEndpoint {
         at: usize,
         change: Change,
+    },
+    RotateSecret {
+        at: usize,
+        text: Option<u8>,
+        grace_s: u64,
     },
     DeleteEndpoint {
         at: usize,
@@ -159,6 +165,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (at.clone(), change())
             .prop_map(|(application, change)| Op::CreateEndpoint { application, change }),
         2 => (at.clone(), change()).prop_map(|(at, change)| Op::UpdateEndpoint { at, change }),
+        2 => (at.clone(), small(), prop_oneof![Just(0), Just(2), Just(600)])
+            .prop_map(|(at, text, grace_s)| Op::RotateSecret { at, text, grace_s }),
         1 => at.clone().prop_map(|at| Op::DeleteEndpoint { at }),
         6 => (at.clone(), 0_u8..3, small(), channel, proptest::option::of(0_u8..6))
             .prop_map(|(application, kind, uid, channel, key)| {
@@ -258,6 +266,14 @@ impl Both {
             Op::UpdateEndpoint { at, change } => {
                 let key = pick(&self.model.endpoints, at)?;
                 self.update_endpoint(key, &change);
+            }
+            Op::RotateSecret { at, text, grace_s } => {
+                let key = pick(&self.model.endpoints, at)?;
+                self.rotate_secret(
+                    key,
+                    text.map(self::text).as_ref(),
+                    Duration::from_secs(grace_s),
+                );
             }
             Op::DeleteEndpoint { at } => {
                 let key = pick(&self.model.endpoints, at)?;
@@ -377,6 +393,7 @@ impl Both {
             application,
             settings,
             state: EndpointState::default(),
+            secrets: vec![(None, None)],
         };
         self.model.endpoints.insert(key, endpoint);
         self.model.told.push("endpoint.created");
@@ -397,7 +414,27 @@ impl Both {
             return;
         }
         changed.unwrap();
-        self.model.change_endpoint(key, settings);
+        let now = self.machine.clock.now();
+        self.model.change_endpoint(key, settings, now);
+    }
+
+    fn rotate_secret(&mut self, key: EndpointKey, text: Option<&String>, grace: Duration) {
+        let application = self.model.endpoints[&key].application;
+        let rotation = Rotation {
+            secret: text.map(|text| SigningSecret::parse(text).unwrap()),
+            grace,
+        };
+        let caller = Principal::operator(self.scope());
+        let rotated = self
+            .store
+            .rotate_secret(caller, application, key, rotation, None);
+        let rotated = now_or_pump(&self.store, rotated);
+        let now = self.machine.clock.now();
+        if self.model.rotate_secret(key, text, now, grace) {
+            rotated.unwrap();
+        } else {
+            assert_eq!(refusal(rotated), Refusal::TooManySecrets);
+        }
     }
 
     fn accept(
@@ -612,6 +649,13 @@ impl Both {
                 let found = found.unwrap().unwrap();
                 let (got, want) = (&found.settings, &endpoint.settings);
                 assert_eq!(found.state, endpoint.state);
+                let ends: Vec<_> = got.secrets.iter().map(|of| of.expires).collect();
+                let want_ends: Vec<_> = endpoint.secrets.iter().map(|(_, end)| *end).collect();
+                assert_eq!(ends, want_ends);
+                for (of, (text, _)) in got.secrets.iter().zip(&endpoint.secrets) {
+                    let stored = of.secret.text().expose();
+                    assert!(text.as_ref().is_none_or(|text| text == stored));
+                }
                 assert_eq!(got.name, want.name.clone().unwrap_or_default());
                 assert_eq!(got.uid, want.uid);
                 assert_eq!(got.enabled, want.enabled != Some(false));
@@ -967,17 +1011,29 @@ fn an_api_key_changed_twice_in_one_commit_leaves_no_old_text_that_works() {
     };
     let made = both.store.create_api_key(env, "ci".to_owned(), &texts[0]);
     let key = now_or_pump(&both.store, made).unwrap().key;
+    let operator = Principal::operator(Scope::of_environment(env));
+    let rotate = |text| {
+        let rotated = both.store.rotate_api_key(operator, key, text, None);
+        async { rotated.await.map(|_| ()) }
+    };
+    let create = |name: &str| {
+        let made = both.store.create_api_key(env, name.to_owned(), &texts[0]);
+        async { made.await.map(|_| ()) }
+    };
     let mut rotations: Vec<Verb<'_, _>> = Vec::new();
     for text in &texts[1..3] {
-        rotations.push(Box::pin(both.store.rotate_api_key(key, text)));
+        rotations.push(Box::pin(rotate(text)));
     }
     together(&both.store, rotations);
     assert_eq!(works(&both.store), [false, false, true, false]);
     let last: Vec<Verb<'_, _>> = vec![
-        Box::pin(both.store.rotate_api_key(key, &texts[3])),
-        Box::pin(both.store.revoke_api_key(key)),
-        Box::pin(both.store.create_api_key(env, "a".to_owned(), &texts[0])),
-        Box::pin(both.store.create_api_key(env, "b".to_owned(), &texts[0])),
+        Box::pin(rotate(&texts[3])),
+        Box::pin(async {
+            let revoked = both.store.revoke_api_key(operator, key).await;
+            revoked.map(|_| ())
+        }),
+        Box::pin(create("a")),
+        Box::pin(create("b")),
     ];
     together(&both.store, last);
     assert_eq!(works(&both.store), [true, false, false, false]);

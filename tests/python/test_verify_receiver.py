@@ -57,7 +57,10 @@ class Standard(unittest.TestCase):
 
     def test_published_vector_passes(self):
         verdicts = self.verdicts()
-        self.assertEqual(verdicts, {"svix": True, "standardwebhooks": True, "octohooks": None})
+        self.assertEqual(
+            verdicts,
+            {"svix": True, "standardwebhooks": True, "octohooks": None, "named": None},
+        )
         self.assertTrue(verify_receiver.passed(verdicts))
 
     def test_changed_body_is_refused(self):
@@ -100,6 +103,56 @@ class Octohooks(unittest.TestCase):
                 self.assertIn(reason, self.verdict(given))
         self.assertIn("6.0 s old", self.verdict(late_s=6))
         self.assertIn("matches", self.verdict(secret="another"))
+
+
+class Named(unittest.TestCase):
+    """By the examples that Slack and GitHub publish, and by those of optech."""
+
+    def verdict(self, body, line, headers=None, **scheme):
+        scheme = {"header": "X-Own", "prefix": "", "lines": 1, **scheme}
+        headers = {"x-own": line, **(headers or {})}
+        return verify_receiver.examine({"named": [scheme]}, headers, body)["named"]
+
+    def github(self, **changed):
+        given = {
+            "body": b"Hello, World!",
+            "line": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
+            "secret": "It's a Secret to Everybody",
+            "template": "{body}",
+            "encoding": "hex",
+            "prefix": "sha256=",
+        }
+        return self.verdict(**{**given, **changed})
+
+    def test_published_vectors_pass(self):
+        self.assertIs(self.github(), True)
+        optech = {"secret": "shhh", "template": "{body}", "encoding": "base64url"}
+        line = "nVJlQArgV_x_qN2Y0Ca5fG5MfUC87u6Un49HHw-dNgo="
+        self.assertIs(self.verdict(b'{"data":{"a":1}}', line, **optech), True)
+
+    def test_time_is_signed_where_the_template_says_so(self):
+        scheme = {
+            "secret": OCTOHOOKS["secret"],
+            "template": "{timestamp}.{body}",
+            "encoding": "hex",
+            "prefix": "t={timestamp},v1=",
+        }
+        for time_s, want in [("1668595667", True), ("1668595668", False)]:
+            headers = {"webhook-timestamp": time_s}
+            verdict = self.verdict(OCTOHOOKS["body"], OCTOHOOKS["signature"], headers, **scheme)
+            self.assertEqual(verdict is True, want, verdict)
+
+    def test_anything_else_is_refused(self):
+        for changed, reason in [
+            ({"body": b"Hello, World?"}, "matches"),
+            ({"secret": "another"}, "matches"),
+            ({"prefix": ""}, "matches"),
+            ({"encoding": "base64"}, "matches"),
+            ({"line": ""}, "matches"),
+            ({"lines": 2}, "has 1 lines"),
+        ]:
+            with self.subTest(changed):
+                self.assertIn(reason, self.github(**changed))
 
 
 class Passing(unittest.TestCase):

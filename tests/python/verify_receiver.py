@@ -7,16 +7,22 @@ Each line on stdin says what to expect, and is answered by {"expecting": path}:
     {"path": "/a", "standard": ["whsec_..."], "text": ["..."]}
 
 "standard" are secrets for the packages `svix` and `standardwebhooks`, "text"
-are secrets for X-Signature; a request has to pass with every one of them. One
-secret needs no list, and what is left out is not checked. Without "path" it
+are secrets for X-Signature, "named" are signatures in headers of their own:
+
+    {"secret", "header", "template", "encoding": "hex" | "base64" | "base64url",
+     "prefix", "lines": how many there are}
+
+A request has to pass with every one of them. One secret needs no list, and
+what is left out is not checked. Without "path" it
 goes for every path that has nothing of its own. When stdin ends, so does the
 receiver: it never outlives the test that started it.
 
 Each POST prints one line: {"path", "svix", "standardwebhooks", "octohooks",
-"body_sha256"}, where a check is true, null if it was not asked for, or the
+"named", "body_sha256"}, where a check is true, null if it was not asked for, or the
 reason of its failure. The answer is 204 if all passed, else 400.
 """
 
+import base64
 import hashlib
 import hmac
 import json
@@ -35,7 +41,7 @@ SOCKET_TIMEOUT_S = 30
 
 
 class Mismatch(Exception):
-    """Why an X-Signature is refused."""
+    """Why a signature that is checked here is refused."""
 
 
 def check_svix(secret, headers, body):
@@ -67,10 +73,39 @@ def check_octohooks(secret, headers, body):
         raise Mismatch("no signature of x-signature matches")
 
 
+def filled(template, headers, body):
+    """The template's bytes, with what it stands for."""
+    known = {
+        b"id": headers.get("webhook-id", "").encode(),
+        b"timestamp": headers.get("webhook-timestamp", "").encode(),
+        b"body": body,
+    }
+    return re.sub(rb"{(\w+)}", lambda place: known[place[1]], template.encode())
+
+
+ENCODINGS = {
+    "hex": bytes.hex,
+    "base64": lambda mac: base64.b64encode(mac).decode(),
+    "base64url": lambda mac: base64.urlsafe_b64encode(mac).decode(),
+}
+
+
+def check_named(scheme, headers, body):
+    lines = headers.get(scheme["header"].lower(), "").split(", ")
+    if len(lines) != scheme["lines"]:
+        raise Mismatch(f"{scheme['header']} has {len(lines)} lines")
+    text = filled(scheme["template"], headers, body)
+    mac = hmac.new(scheme["secret"].encode(), text, hashlib.sha256).digest()
+    want = filled(scheme["prefix"], headers, b"").decode() + ENCODINGS[scheme["encoding"]](mac)
+    if not any(hmac.compare_digest(want.encode(), line.encode()) for line in lines):
+        raise Mismatch(f"no line of {scheme['header']} matches")
+
+
 CHECKS = {
     "svix": ("standard", check_svix),
     "standardwebhooks": ("standard", check_standardwebhooks),
     "octohooks": ("text", check_octohooks),
+    "named": ("named", check_named),
 }
 
 
@@ -119,7 +154,7 @@ class Expectations:
         path = given.get("path")
         self._by_path[path] = {
             kind: [given[kind]] if isinstance(given[kind], str) else given[kind]
-            for kind in ("standard", "text")
+            for kind in ("standard", "text", "named")
             if given.get(kind)
         }
         return path

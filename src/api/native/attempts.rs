@@ -63,9 +63,12 @@ struct TimingShape {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct RequestShape {
     method: &'static str,
     headers: Vec<HeaderShape>,
+    /// Fields of the payload that were to be headers, and could not be.
+    left_out: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -137,6 +140,7 @@ fn shape(attempt: &Attempt, ids: &Ids) -> Shape {
                 .into_iter()
                 .map(|(name, value)| HeaderShape { name, value })
                 .collect(),
+            left_out: of.request.left_out.clone(),
         },
         response: of.exchange.response.as_ref().map(response),
         message_id,

@@ -13,15 +13,19 @@ use serde::Serialize;
 use super::applications::skip_and_take;
 use super::{absent, application, idempotent, required_application, uid, written};
 use crate::control::applications::NAME_CHARS_MAX;
-use crate::control::endpoints::{EndpointInput, TIMEOUT_SECONDS_MAX};
+use crate::control::endpoints::{EndpointInput, RotationInput, TIMEOUT_SECONDS_MAX};
+use crate::control::signatures::SchemeInput;
 use crate::domain::address::URL_BYTES_MAX;
 use crate::domain::duration;
 use crate::domain::endpoint::{
-    EVENT_FILTERS_MAX, LiveEndpoint, RATE_LIMIT_MAX, SECRETS_MAX, SuccessRule,
+    EVENT_FILTERS_MAX, GRACE_MAX, LiveEndpoint, RATE_LIMIT_MAX, SECRETS_MAX, SuccessRule,
 };
 use crate::domain::ids::Ids;
 use crate::domain::message::{CHANNEL_CHARS_MAX, CHANNELS_MAX, EVENT_TYPE_CHARS_MAX};
 use crate::domain::retry::SCHEDULE_STEPS_MAX;
+use crate::domain::signing::{
+    PREFIX_BYTES_MAX, SCHEMES_MAX, SIGNATURE_HEADER_BYTES_MAX, Scheme, TEMPLATE_BYTES_MAX,
+};
 use crate::domain::time::Timestamp;
 use crate::http::answer::{json, raw_json, to_json};
 use crate::http::auth::Caller;
@@ -35,6 +39,10 @@ const DESCRIPTION_CHARS_MAX: usize = 2000;
 const SECRET_CHARS_MAX: usize = 1024;
 const SUCCESS_BODY_CHARS_MAX: usize = 1024;
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with one another"
+)]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Shape<'a> {
@@ -51,7 +59,9 @@ pub(super) struct Shape<'a> {
     updated: Timestamp,
     description: &'a str,
     paused: bool,
-    signatures: Vec<SchemeShape>,
+    signatures: Vec<SchemeShape<'a>>,
+    payload_in_headers: bool,
+    ascii_body: bool,
     retry_schedule: Vec<String>,
     timeout_seconds: Option<u64>,
     rate_limit: Option<u32>,
@@ -60,9 +70,41 @@ pub(super) struct Shape<'a> {
     disabled: Option<DisabledShape>,
 }
 
+/// A scheme with the parts that it has.
 #[derive(Serialize)]
-struct SchemeShape {
-    scheme: &'static str,
+#[serde(untagged)]
+enum SchemeShape<'a> {
+    Named {
+        scheme: &'static str,
+    },
+    Optech {
+        scheme: &'static str,
+        header: &'a str,
+    },
+    Custom {
+        scheme: &'static str,
+        header: &'a str,
+        template: String,
+        encoding: &'static str,
+        prefix: String,
+    },
+}
+
+impl<'a> From<&'a Scheme> for SchemeShape<'a> {
+    fn from(of: &'a Scheme) -> Self {
+        let scheme = of.name();
+        match of {
+            Scheme::Standard | Scheme::Octohooks => Self::Named { scheme },
+            Scheme::Optech { header } => Self::Optech { scheme, header },
+            Scheme::Custom(custom) => Self::Custom {
+                scheme,
+                header: &custom.header,
+                template: custom.template.to_string(),
+                encoding: custom.encoding.name(),
+                prefix: custom.prefix.to_string(),
+            },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -116,13 +158,9 @@ pub(super) fn shape<'a>(
         updated: settings.updated,
         description: &settings.description,
         paused: settings.paused,
-        signatures: settings
-            .signatures
-            .iter()
-            .map(|scheme| SchemeShape {
-                scheme: scheme.name(),
-            })
-            .collect(),
+        signatures: settings.signatures.iter().map(SchemeShape::from).collect(),
+        payload_in_headers: settings.payload_in_headers,
+        ascii_body: settings.ascii_body,
         retry_schedule: schedule
             .iter()
             .map(|wait| duration::format(*wait))
@@ -250,6 +288,30 @@ struct SecretShape<'a> {
     key: String,
     /// The text as it was given, when it was plain text.
     text: Option<&'a str>,
+    /// The older ones that still sign, newest first.
+    previous: Vec<PreviousShape>,
+}
+
+#[derive(Serialize)]
+struct PreviousShape {
+    expires: Option<Timestamp>,
+}
+
+/// The secrets of `endpoint` at `now`: the newest to be used, the others to be
+/// known of.
+fn secret_shape(endpoint: &LiveEndpoint, now: Timestamp) -> SecretShape<'_> {
+    let mut secrets = endpoint.settings.valid_secrets(now);
+    let newest = secrets.next().expect("the newest secret never expires");
+    let newest = &newest.secret;
+    SecretShape {
+        key: newest.public_form(),
+        text: newest.is_plain_text().then(|| newest.text().expose()),
+        previous: secrets
+            .map(|older| PreviousShape {
+                expires: older.expires,
+            })
+            .collect(),
+    }
 }
 
 pub(super) async fn secret(
@@ -263,19 +325,50 @@ pub(super) async fn secret(
     let Some(endpoint) = state.store.find_endpoint(&entry, &ep)? else {
         return Ok(absent());
     };
-    let newest = endpoint
-        .settings
-        .secrets
-        .first()
-        .expect("an endpoint always has a secret");
-    let text = newest.is_plain_text().then(|| newest.text().expose());
-    Ok(json(
-        StatusCode::OK,
-        &SecretShape {
-            key: newest.public_form(),
-            text,
-        },
-    ))
+    let control = state.control();
+    let read = control
+        .read_secrets(principal, entry.application.key, endpoint.settings.key)
+        .await?;
+    let now = state.clock.now();
+    Ok(json(StatusCode::OK, &secret_shape(&read, now)))
+}
+
+pub(super) async fn rotate(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path((app, ep)): EndpointPath,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let render = |rotated: &LiveEndpoint| {
+        let now = rotated.settings.updated;
+        (StatusCode::CREATED, to_json(&secret_shape(rotated, now)))
+    };
+    let idempotent = idempotent(&headers, principal, uri.path(), render)?;
+    let body = body::read(&headers, body, SETTINGS_BYTES_MAX).await?;
+    let entry = required_application(&state, principal, &app)?;
+    let endpoint = state
+        .store
+        .find_endpoint(&entry, &ep)?
+        .ok_or_else(|| Problem::not_found("endpoint"))?;
+    let (application, endpoint) = (entry.application.key, endpoint.settings.key);
+    let input = rotation(&body)?;
+    let control = state.control();
+    let rotated = control
+        .rotate_secret(principal, application, endpoint, input, idempotent)
+        .await?;
+    Ok(written(rotated, render))
+}
+
+fn rotation(body: &[u8]) -> Result<RotationInput, Problem> {
+    let mut fields = Fields::parse(body)?;
+    let input = RotationInput {
+        grace_period_seconds: fields.integer("gracePeriodSeconds", 0..=GRACE_MAX.as_secs()),
+        secret: fields.text("secret", SECRET_CHARS_MAX),
+    };
+    fields.finish()?;
+    Ok(input)
 }
 
 /// The fields of an endpoint, each of the right type; what they may hold is
@@ -294,6 +387,8 @@ fn input(body: &[u8]) -> Result<EndpointInput, Problem> {
         headers: fields.map("headers"),
         secrets: fields.texts("secrets", SECRETS_MAX, SECRET_CHARS_MAX),
         signatures: signatures(&mut fields),
+        payload_in_headers: fields.boolean("payloadInHeaders"),
+        ascii_body: fields.boolean("asciiBody"),
         retry_schedule: fields.texts("retrySchedule", SCHEDULE_STEPS_MAX, 32),
         rate_limit: fields
             .integer("rateLimit", 0..=u64::from(RATE_LIMIT_MAX))
@@ -319,13 +414,19 @@ fn url(fields: &mut Fields<'_>) -> Option<String> {
     Some(text)
 }
 
-fn signatures(fields: &mut Fields<'_>) -> Option<Vec<String>> {
-    let mut names = Vec::new();
-    for mut item in fields.objects("signatures", 8)? {
-        names.push(item.required_text("scheme", 64));
+fn signatures(fields: &mut Fields<'_>) -> Option<Vec<SchemeInput>> {
+    let mut schemes = Vec::new();
+    for mut item in fields.objects("signatures", SCHEMES_MAX)? {
+        schemes.push(SchemeInput {
+            scheme: item.required_text("scheme", 64),
+            header: item.text("header", SIGNATURE_HEADER_BYTES_MAX),
+            template: item.text("template", TEMPLATE_BYTES_MAX),
+            encoding: item.text("encoding", 64),
+            prefix: item.text_or_empty("prefix", PREFIX_BYTES_MAX),
+        });
         fields.absorb(item);
     }
-    Some(names)
+    Some(schemes)
 }
 
 fn success(fields: &mut Fields<'_>) -> Option<SuccessRule> {

@@ -10,8 +10,12 @@ mod audit;
 mod content;
 mod endpoint_messages;
 mod endpoints;
+mod environments;
+mod event_types;
+mod examples;
 mod inboxes;
 mod jobs;
+mod keys;
 mod messages;
 mod replays;
 mod statistics;
@@ -30,7 +34,7 @@ use sha2::{Digest as _, Sha256};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::message::UID_CHARS_MAX;
-use crate::domain::principal::{Capability, Principal};
+use crate::domain::principal::{Actor, Capability, Principal};
 use crate::http::answer::raw_json;
 use crate::http::body::Fields;
 use crate::http::fallback::{no_method, no_route, panicked};
@@ -69,7 +73,9 @@ routes! {
     PUT "/applications/{app}/endpoints/{ep}" Manage => endpoints::update;
     DELETE "/applications/{app}/endpoints/{ep}" Manage => endpoints::delete;
     GET "/applications/{app}/endpoints/{ep}/secret" Secrets => endpoints::secret;
+    POST "/applications/{app}/endpoints/{ep}/secret/rotations" Secrets => endpoints::rotate;
     GET "/applications/{app}/endpoints/{ep}/attempts" Read => attempts::of_endpoint;
+    POST "/applications/{app}/endpoints/{ep}/examples" Send => examples::create;
     POST "/applications/{app}/endpoints/{ep}/recoveries" Send => jobs::recover;
     POST "/applications/{app}/endpoints/{ep}/backfills" Send => jobs::backfill;
     POST "/applications/{app}/endpoints/{ep}/replays" Send => jobs::replay;
@@ -86,6 +92,17 @@ routes! {
     DELETE "/applications/{app}/content" Admin => content::erase_application;
     GET "/applications/{app}/statistics" Read => statistics::of_application;
     GET "/audit" Admin => audit::list;
+    GET "/event-types" Read => event_types::list;
+    POST "/event-types" Manage => event_types::create;
+    POST "/event-types/imports" Manage => event_types::import;
+    GET "/event-types/{name}" Read => event_types::show;
+    PUT "/event-types/{name}" Manage => event_types::update;
+    DELETE "/event-types/{name}" Manage => event_types::delete;
+    GET "/environments" Environments => environments::list;
+    POST "/environments" Environments => environments::create;
+    GET "/environments/{env}" Environments => environments::show;
+    PUT "/environments/{env}" Environments => environments::update;
+    DELETE "/environments/{env}" Environments => environments::delete;
     GET "/inboxes" Read => inboxes::list;
     POST "/inboxes" Manage => inboxes::create;
     GET "/inboxes/{token}" Read => inboxes::show;
@@ -97,6 +114,13 @@ routes! {
     POST "/jobs/{job}/cancellations" Send => jobs::cancel;
     GET "/statistics" Read => statistics::of_environment;
     GET "/store" Read => store::show;
+    GET "/keys" Admin => keys::list;
+    POST "/keys" Admin => keys::create;
+    GET "/keys/{key}" Admin => keys::show;
+    PUT "/keys/{key}" Admin => keys::update;
+    DELETE "/keys/{key}" Admin => keys::revoke;
+    POST "/keys/{key}/rotations" Admin => keys::rotate;
+    GET "/store" Environments => store::show;
 }
 
 /// Where the native API is.
@@ -207,6 +231,22 @@ fn idempotent<A>(
             }
         }),
     }))
+}
+
+/// As [`idempotent`], for an answer that is for the caller alone: another key's
+/// idempotency key is another one.
+fn idempotent_for<A>(
+    headers: &HeaderMap,
+    principal: Principal,
+    path: &str,
+    render: impl FnOnce(&A) -> (StatusCode, Bytes) + Send + 'static,
+) -> Result<Option<Idempotent<A>>, Problem> {
+    let caller = match principal.actor {
+        Actor::ApiKey(key) => crate::domain::ids::Key::as_u64(key),
+        Actor::Operator => 0,
+    };
+    let place = format!("{} {caller}", path.trim_end_matches('/'));
+    idempotent(headers, principal, &place, render)
 }
 
 /// The answer to a POST: made now, or the one that its key has had before.

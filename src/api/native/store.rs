@@ -1,4 +1,4 @@
-//! `/store`: how much there is, and how big it is.
+//! `/store`: how much there is, and how big it is, over all environments.
 
 use axum::extract::State;
 use axum::response::Response;

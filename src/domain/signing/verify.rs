@@ -3,12 +3,13 @@
 use std::cell::OnceCell;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use ed25519_dalek::Signature;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::{
-    ED25519_BYTES, MAC_BYTES, VerifyKey, mac, message_id_fits, octohooks_text, standard_text,
+    ED25519_BYTES, Encoding, HeaderScheme, Known, MAC_BYTES, MESSAGE_ID_BYTES_MAX, Piece, Scheme,
+    VerifyKey, mac, message_id_fits, octohooks_text, standard_text,
 };
 
 /// Signatures of a known version that are looked at; the rest are passed over.
@@ -31,6 +32,8 @@ pub enum VerifyError {
     TimestampTooOld { age_s: u64, tolerance_s: u64 },
     #[error("the timestamp is {ahead_s} s in the future, at most {tolerance_s} s are allowed")]
     TimestampInFuture { ahead_s: u64, tolerance_s: u64 },
+    #[error("the signature header is missing")]
+    SignatureMissing,
     #[error("the signature header is malformed: {problem}")]
     HeaderMalformed { problem: &'static str },
     #[error("there is no signature of a version that is known here")]
@@ -137,11 +140,140 @@ pub fn verify_octohooks(
     let (time, candidates) = octohooks_candidates(header_value)?;
     check_time(read_time(time)?, now_s, tolerance_s)?;
     let candidates = well_formed(candidates)?;
-    let text = octohooks_text(time, body);
+    shared_matches(keys, &candidates, &octohooks_text(time, body))
+}
+
+/// Checks a scheme that signs into a header of its own: optech or custom.
+///
+/// The id and the time are read from the scheme's prefix or, where it has them
+/// not, from `webhook-id` and `webhook-timestamp`. A time that is not signed is
+/// not judged. Lines that disagree with the first about id or time are passed
+/// over. Key pairs and public keys match nothing here.
+///
+/// # Panics
+/// When `scheme` is another one.
+pub fn verify_header(
+    keys: &[VerifyKey],
+    scheme: &Scheme,
+    headers: Headers<'_>,
+    body: &[u8],
+    now_s: u64,
+    tolerance_s: u64,
+) -> Result<(), VerifyError> {
+    let scheme = HeaderScheme::of(scheme).expect("only for schemes with a header of their own");
+    let lines: Vec<_> = headers
+        .all(scheme.header)
+        .take(SIGNATURES_READ_MAX)
+        .collect();
+    if lines.is_empty() {
+        return Err(VerifyError::SignatureMissing);
+    }
+    let read = lines.iter().map(|line| read_line(&scheme, line));
+    let read: Vec<(Shown<'_>, [u8; MAC_BYTES])> = well_formed(read.collect())?;
+    let shown = read[0].0;
+    let known = known(&scheme, shown, headers, body)?;
+    if scheme.template.0.contains(&Piece::Timestamp) {
+        check_time(read_time(known.time)?, now_s, tolerance_s)?;
+    }
+    let agreeing = read.iter().filter(|(other, _)| *other == shown);
+    let candidates: Vec<_> = agreeing.map(|(_, mac)| *mac).collect();
+    shared_matches(keys, &candidates, &scheme.template.filled(known))
+}
+
+/// What the prefix of a line says.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Shown<'a> {
+    id: Option<&'a [u8]>,
+    time: Option<&'a [u8]>,
+}
+
+/// What the signed text was made of, as far as the scheme needs it.
+fn known<'a>(
+    scheme: &HeaderScheme<'_>,
+    shown: Shown<'a>,
+    headers: Headers<'a>,
+    body: &'a [u8],
+) -> Result<Known<'a>, VerifyError> {
+    let needed = |piece| scheme.template.0.contains(&piece);
+    let id = match shown.id {
+        Some(id) => id,
+        None if needed(Piece::Id) => headers.one(WEBHOOK.id)?,
+        None => b"",
+    };
+    let time = match shown.time {
+        Some(time) => time,
+        None if needed(Piece::Timestamp) => headers.one(WEBHOOK.timestamp)?,
+        None => b"",
+    };
+    if needed(Piece::Id) && !message_id_fits(id) {
+        return Err(VerifyError::UnfitMessageId { name: WEBHOOK.id });
+    }
+    Ok(Known { id, time, body })
+}
+
+/// A line taken apart from its end: an encoded MAC has a fixed length.
+fn read_line<'a>(
+    scheme: &HeaderScheme<'_>,
+    line: &'a [u8],
+) -> Option<(Shown<'a>, [u8; MAC_BYTES])> {
+    let encoded_bytes = match scheme.encoding {
+        Encoding::Hex => 2 * MAC_BYTES,
+        Encoding::Base64 | Encoding::Base64Url => MAC_BYTES.div_ceil(3) * 4,
+    };
+    let (prefix, encoded) = line.split_at_checked(line.len().checked_sub(encoded_bytes)?)?;
+    let mac = match scheme.encoding {
+        Encoding::Hex => decode_hex(encoded),
+        Encoding::Base64 => decode_base64(encoded),
+        Encoding::Base64Url => URL_SAFE.decode(encoded).ok()?.try_into().ok(),
+    };
+    let shown = read_prefix(&scheme.prefix.0, prefix, Shown::default())?;
+    Some((shown, mac?))
+}
+
+/// Reads a prefix by its template. A place that comes twice holds the same
+/// twice; an id is as long as what follows allows.
+fn read_prefix<'a>(pieces: &[Piece], text: &'a [u8], shown: Shown<'a>) -> Option<Shown<'a>> {
+    let Some((piece, rest)) = pieces.split_first() else {
+        return text.is_empty().then_some(shown);
+    };
+    match (piece, shown) {
+        (Piece::Text(literal), _) => {
+            read_prefix(rest, text.strip_prefix(literal.as_bytes())?, shown)
+        }
+        (Piece::Id, Shown { id: Some(id), .. }) => read_prefix(rest, text.strip_prefix(id)?, shown),
+        (
+            Piece::Timestamp,
+            Shown {
+                time: Some(time), ..
+            },
+        ) => read_prefix(rest, text.strip_prefix(time)?, shown),
+        (Piece::Id, _) => (1..=text.len().min(MESSAGE_ID_BYTES_MAX))
+            .rev()
+            .find_map(|end| {
+                let id = Some(&text[..end]);
+                read_prefix(rest, &text[end..], Shown { id, ..shown })
+            }),
+        (Piece::Timestamp, _) => {
+            let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
+            let time = Some(&text[..digits]);
+            read_prefix(rest, &text[digits..], Shown { time, ..shown })
+        }
+        // No prefix has it.
+        (Piece::Body, _) => None,
+    }
+}
+
+/// Tries every candidate with every shared secret's text, so that the time
+/// taken says nothing about which came close.
+fn shared_matches(
+    keys: &[VerifyKey],
+    candidates: &[[u8; MAC_BYTES]],
+    text: &[&[u8]],
+) -> Result<(), VerifyError> {
     let macs = keys.iter().filter_map(VerifyKey::octohooks_key);
     let mut matches = Choice::from(0);
-    for mac in macs.map(|key| mac(key, &text)) {
-        for candidate in &candidates {
+    for mac in macs.map(|key| mac(key, text)) {
+        for candidate in candidates {
             matches |= mac.ct_eq(candidate);
         }
     }

@@ -8,7 +8,9 @@ use super::super::codec::{decode, encode};
 use super::*;
 use crate::domain::ids::Key as _;
 use crate::domain::job::{Ending, JobFailure};
-use crate::domain::signing::{SignedParts, StandardSignature};
+use crate::domain::signing::{
+    CustomScheme, Encoding, NamedSignatures, SignedParts, StandardSignature, Template,
+};
 
 const T: Timestamp = Timestamp(1_795_305_600_123);
 
@@ -93,6 +95,75 @@ fn delivery(state: DeliveryState) -> DeliveryV1 {
 }
 
 #[test]
+fn event_types_have_their_bytes() {
+    for (applications, want) in [
+        (
+            None,
+            "0104506169640102 7b7d 02 0131 046e756c6c 00 01 fbe8b584a034 03",
+        ),
+        (
+            Some(vec![
+                ApplicationKey::from_u64(2),
+                ApplicationKey::from_u64(300),
+            ]),
+            "0104506169640102 7b7d 02 0131 046e756c6c 01 02 02 ac02 01 fbe8b584a034 03",
+        ),
+        (
+            Some(vec![]),
+            "0104506169640102 7b7d 02 0131 046e756c6c 01 00 01 fbe8b584a034 03",
+        ),
+    ] {
+        let event_type = EventTypeV1 {
+            description: "Paid".into(),
+            schema: Some("{}".into()),
+            examples: vec!["1".into(), "null".into()],
+            applications,
+            archived: true,
+            created: T,
+            updated: Timestamp(3),
+        };
+        check(&event_type, want);
+    }
+    let totals = EventTypeTotalsV1 {
+        types: 2,
+        bytes: 300,
+    };
+    check(&totals, "0102ac02");
+}
+
+#[test]
+fn api_keys_have_their_bytes() {
+    let key = ApiKeyV1 {
+        environment: EnvironmentKey::from_u64(1),
+        application: None,
+        name: "ci".into(),
+        shown: "hookpost_abcde".into(),
+        hash: [0xab; 32],
+        capabilities: Capabilities::ALL,
+        created: T,
+        expires: None,
+        last_used: None,
+    };
+    check(
+        &key,
+        "0101000263690e686f6f6b706f73745f6162636465ababababababababababab \
+         ababababababababababababababababababababab30fbe8b584a0340000",
+    );
+    let key = ApiKeyV1 {
+        application: Some(ApplicationKey::from_u64(500)),
+        expires: Some(T),
+        last_used: Some(Timestamp(3)),
+        ..key
+    };
+    check(
+        &key,
+        "010101f4030263690e686f6f6b706f73745f6162636465ababababababababab \
+         ababababababababababababababababababababababab30fbe8b584a034 \
+         01fbe8b584a0340103",
+    );
+}
+
+#[test]
 fn what_surrounds_messages_has_its_bytes() {
     let environment = EnvironmentV1 {
         name: "default".into(),
@@ -109,29 +180,6 @@ fn what_surrounds_messages_has_its_bytes() {
         detail: String::new(),
     };
     check(&entry, "010102016f0b7365637265742e726561640465705f3100");
-    let key = ApiKeyV1 {
-        environment: EnvironmentKey::from_u64(1),
-        application: None,
-        name: "ci".into(),
-        shown: "hookpost_abcde".into(),
-        hash: [0xab; 32],
-        capabilities: Capabilities::ALL,
-        created: T,
-    };
-    check(
-        &key,
-        "0101000263690e686f6f6b706f73745f6162636465ababababababababababab \
-         ababababababababababababababababababababab30fbe8b584a034",
-    );
-    let key = ApiKeyV1 {
-        application: Some(ApplicationKey::from_u64(500)),
-        ..key
-    };
-    check(
-        &key,
-        "010101f4030263690e686f6f6b706f73745f6162636465ababababababababab \
-         ababababababababababababababababababababababab30fbe8b584a034",
-    );
     for (uid, want) in [
         (None, "01010441636d650002fbe8b584a034"),
         (
@@ -273,6 +321,8 @@ fn endpoints_have_their_bytes() {
         event_types: Vec::new(),
         channels: Vec::new(),
         signatures: vec![Scheme::Standard, Scheme::Octohooks],
+        payload_in_headers: false,
+        ascii_body: false,
         retry_schedule_ms: None,
         timeout_ms: None,
         rate_limit: None,
@@ -288,7 +338,7 @@ fn endpoints_have_their_bytes() {
     check(
         &bare(),
         "0101020000001268747470733a2f2f612e6578616d706c652f01000000020001 \
-         00000000000000fbe8b584a034fbe8b584a0340003010203",
+         000000000000000000fbe8b584a034fbe8b584a0340003010203",
     );
     let full = EndpointV1 {
         name: "n".into(),
@@ -298,7 +348,20 @@ fn endpoints_have_their_bytes() {
         paused: true,
         event_types: vec!["order.*".into()],
         channels: vec!["c".into()],
-        signatures: vec![Scheme::Octohooks],
+        signatures: vec![
+            Scheme::Octohooks,
+            Scheme::Optech {
+                header: "x-o".into(),
+            },
+            Scheme::Custom(CustomScheme {
+                header: "x-c".into(),
+                template: Template::to_sign("{id}.{timestamp}.{body}").unwrap(),
+                encoding: Encoding::Base64,
+                prefix: Template::prefix("t={timestamp},").unwrap(),
+            }),
+        ],
+        payload_in_headers: true,
+        ascii_body: true,
         retry_schedule_ms: Some(vec![5_000, 300_000]),
         timeout_ms: Some(15_000),
         rate_limit: Some(100),
@@ -312,18 +375,19 @@ fn endpoints_have_their_bytes() {
     check(
         &full,
         "010102016e01017501641268747470733a2f2f612e6578616d706c652f000101 \
-         076f726465722e2a010163010101028827e0a712019875016401c80101024f4b \
+         076f726465722e2a01016303010203782d6f0303782d63050100012e0200012e \
+         0301030002743d0200012c010101028827e0a712019875016401c80101024f4b \
          010a746578742f706c61696e01016b0176fbe8b584a034fbe8b584a03401fbe8 \
          b584a03403010203",
     );
     let secrets = EndpointSecretsV1 {
-        secrets: vec!["whsec_AAAA".into()],
+        secrets: vec![("whsec_AAAA".into(), None), ("b".into(), Some(T))],
         headers: vec![("authorization".into(), "Bearer x".into())],
     };
     check(
         &secrets,
-        "01010a77687365635f41414141010d617574686f72697a6174696f6e08426561 \
-         7265722078",
+        "01020a77687365635f4141414100016201fbe8b584a034010d617574686f7269 \
+         7a6174696f6e084265617265722078",
     );
     for (disabled, want) in [
         (None, "010001fbe8b584a0341401"),
@@ -405,56 +469,56 @@ fn attempts_have_their_bytes_whatever_came_of_them() {
         (
             Outcome::Response { status: 200 },
             Verdict::Delivered,
-            "010102ffffffffffffffffff0103fbe8b584a034000000000000000000c80100 \
-         00000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000000000000000000000000 \
+             c8010000000000000000",
         ),
         (
             Outcome::Response { status: 410 },
             Verdict::Gone,
-            "010102ffffffffffffffffff0103fbe8b584a0340002000000000000009a0300 \
-         00000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000200000000000000000000 \
+             9a030000000000000000",
         ),
         (
             Outcome::TimedOut { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000001037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000001 \
+             037768790000000000000000",
         ),
         (
             Outcome::DnsFailed { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000002037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000002 \
+             037768790000000000000000",
         ),
         (
             Outcome::Refused { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000003037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000003 \
+             037768790000000000000000",
         ),
         (
             Outcome::Reset { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000004037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000004 \
+             037768790000000000000000",
         ),
         (
             Outcome::TlsFailed { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000005037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000005 \
+             037768790000000000000000",
         ),
         (
             Outcome::BlockedAddress { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000006037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000006 \
+             037768790000000000000000",
         ),
         (
             Outcome::Protocol { detail: detail() },
             Verdict::Failed,
-            "010102ffffffffffffffffff0103fbe8b584a034000100000000000007037768 \
-         790000000000000000",
+            "010102ffffffffffffffffff0103fbe8b584a034000100000000000000000007 \
+             037768790000000000000000",
         ),
     ] {
         check(&attempt(outcome, verdict, Trigger::Scheduled), want);
@@ -492,8 +556,16 @@ fn an_attempt_with_everything_has_its_bytes() {
                     StandardSignature::V1a(vec![2; 64]),
                 ],
                 octohooks: vec![[3; 32]],
+                named: vec![NamedSignatures {
+                    header: "x-c".into(),
+                    prefix: "t=1,".into(),
+                    encoding: Encoding::Hex,
+                    macs: vec![[4; 32]],
+                }],
+                shows_id_and_time: true,
             },
             custom: vec![("x-a".into(), "b".into())],
+            left_out: vec!["é".into()],
         },
         response: Some(CapturedResponse {
             headers: vec![("server".into(), b"s".to_vec())],
@@ -523,8 +595,10 @@ fn an_attempt_with_everything_has_its_bytes() {
          0101400202020202020202020202020202020202020202020202020202020202 \
          0202020202020202020202020202020202020202020202020202020202020202 \
          0202020103030303030303030303030303030303030303030303030303030303 \
-         030303030103782d61016200c8010101067365727665720173026f6b01010203 \
-         9003a0c21e0100c0000201bb0301fbe8b584a034",
+         030303030103782d6304743d312c000104040404040404040404040404040404 \
+         04040404040404040404040404040404010103782d6101620102c3a900c80101 \
+         01067365727665720173026f6b010102039003a0c21e0100c0000201bb0301fb \
+         e8b584a034",
     );
     check(
         &full("[2001:db8::1]:443"),
@@ -534,8 +608,10 @@ fn an_attempt_with_everything_has_its_bytes() {
          0101400202020202020202020202020202020202020202020202020202020202 \
          0202020202020202020202020202020202020202020202020202020202020202 \
          0202020103030303030303030303030303030303030303030303030303030303 \
-         030303030103782d61016200c8010101067365727665720173026f6b01010203 \
-         9003a0c21e010120010db8000000000000000000000001bb0301fbe8b584a034",
+         030303030103782d6304743d312c000104040404040404040404040404040404 \
+         04040404040404040404040404040404010103782d6101620102c3a900c80101 \
+         01067365727665720173026f6b010102039003a0c21e010120010db800000000 \
+         0000000000000001bb0301fbe8b584a034",
     );
 }
 
@@ -553,6 +629,8 @@ fn decode_as_any(bytes: &[u8]) {
     let _ = decode::<AnswerV1>(bytes);
     let _ = decode::<InboxV1>(bytes);
     let _ = decode::<ReceivedV1>(bytes);
+    let _ = decode::<EventTypeV1>(bytes);
+    let _ = decode::<EventTypeTotalsV1>(bytes);
     let _ = decode::<CounterV1>(bytes);
     let _ = decode::<TotalsV1>(bytes);
 }

@@ -1,25 +1,37 @@
 //! Every route, with a good request for each, and the fields that it knows.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
 use hookpost::api::native::ROUTES;
 use serde_json::{Value, json};
 
+/// The name of an event type that is there, and of one with two examples.
+pub(super) const EVENT_TYPE: &str = "a.b";
+pub(super) const EVENT_TYPE_SENT: &str = "a.sent";
+
+/// A name that no event type has yet.
+fn new_name() -> String {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    format!("made.{}", MADE.fetch_add(1, Ordering::Relaxed))
+}
+
 /// A route as the tests see it: the whole path, parameters in braces.
 #[derive(Clone, Debug)]
-pub(super) struct Route {
-    pub(super) method: &'static str,
-    pub(super) path: String,
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
 }
 
 /// Who answers, by other rules each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Face {
+pub(crate) enum Face {
     Api,
     Health,
     Inbox,
 }
 
 impl Route {
-    pub(super) fn face(&self) -> Face {
+    pub(crate) fn face(&self) -> Face {
         if self.path.starts_with("/api/v1") {
             Face::Api
         } else if self.path.starts_with("/in/") {
@@ -29,13 +41,24 @@ impl Route {
         }
     }
 
-    pub(super) fn reads_json(&self) -> bool {
+    /// Whether its ids are those of a message and what it was sent to.
+    pub(super) fn is_of_messages(&self) -> bool {
+        self.path.contains("/messages") || self.path.ends_with("/examples") || self.is_of_a_job()
+    }
+
+    pub(crate) fn reads_json(&self) -> bool {
         self.good_body().is_some()
     }
 
     /// Whether GET of what is not there has an empty body.
-    pub(super) fn is_of_one_thing(&self) -> bool {
+    pub(crate) fn is_of_one_thing(&self) -> bool {
         self.method == "GET" && (self.path.ends_with('}') || self.path.ends_with("/secret"))
+    }
+
+    /// Whether a good request leaves something on disk. Reading secrets does:
+    /// it is written down.
+    pub(super) fn writes(&self) -> bool {
+        self.method != "GET" || self.path.ends_with("/secret")
     }
 
     /// Whether it answers with a job.
@@ -46,13 +69,7 @@ impl Route {
             || (for_endpoint && starts.iter().any(|end| self.path.ends_with(end)))
     }
 
-    /// Whether its good request is about the application with messages, whose
-    /// endpoint takes them.
-    pub(super) fn is_of_messages(&self) -> bool {
-        self.path.contains("/messages") || self.is_of_a_job()
-    }
-
-    pub(super) fn params(&self) -> Vec<String> {
+    pub(crate) fn params(&self) -> Vec<String> {
         let names = self.path.split('/').filter(|part| part.starts_with('{'));
         names.map(str::to_owned).collect()
     }
@@ -60,7 +77,7 @@ impl Route {
     /// The body of a good request; `None` for a route that reads none.
     ///
     /// A new route without an arm here fails every test of this module.
-    pub(super) fn good_body(&self) -> Option<Value> {
+    pub(crate) fn good_body(&self) -> Option<Value> {
         let below = self.path.strip_prefix("/api/v1").unwrap_or(&self.path);
         match (self.method, below) {
             ("GET" | "DELETE", _)
@@ -68,14 +85,23 @@ impl Route {
                 "POST",
                 "/applications/{app}/messages/{msg}/endpoints/{ep}/replays"
                 | "/jobs/{job}/cancellations"
+                | "/keys/{key}/rotations"
                 | "/in/{token}"
                 | "/in/{token}/x",
             ) => None,
             ("POST", "/applications")
             | (
                 "PUT",
-                "/applications/{app}" | "/applications/{app}/endpoints/{ep}" | "/inboxes/{token}",
+                "/applications/{app}"
+                | "/applications/{app}/endpoints/{ep}"
+                | "/inboxes/{token}"
+                | "/keys/{key}",
             ) => Some(json!({"name": "n"})),
+            ("POST", "/applications/{app}/endpoints/{ep}/secret/rotations") => {
+                // Secrets that stop at once: nothing piles up.
+                Some(json!({"gracePeriodSeconds": 0}))
+            }
+            ("POST", "/environments") | ("PUT", "/environments/{env}") => Some(environment_body()),
             ("POST", "/applications/{app}/endpoints") => {
                 Some(json!({"url": "https://a.example/", "enabled": false}))
             }
@@ -85,7 +111,14 @@ impl Route {
             ("POST", "/applications/{app}/messages/batch") => {
                 Some(json!({"messages": [{"eventType": "a.b", "payload": {}}]}))
             }
-            ("POST", "/inboxes") => Some(json!({})),
+            ("POST", "/applications/{app}/endpoints/{ep}/examples") => {
+                Some(json!({"eventType": EVENT_TYPE_SENT}))
+            }
+            ("POST", "/event-types") => Some(json!({"name": new_name()})),
+            ("PUT", "/event-types/{name}") => Some(json!({"description": new_name()})),
+            ("POST", "/event-types/imports") => Some(json!({
+                "document": {"openapi": "3.1.0", "webhooks": {(new_name()): {"post": {}}}},
+            })),
             (
                 "POST",
                 "/applications/{app}/endpoints/{ep}/recoveries"
@@ -93,6 +126,7 @@ impl Route {
                 | "/applications/{app}/endpoints/{ep}/replays",
             ) => Some(json!({"since": 0})),
             ("PUT", "/jobs/{job}") => Some(json!({"ratePerSecond": 5})),
+            ("POST", "/inboxes" | "/keys") => Some(json!({})),
             other => panic!("{other:?} has no case among the hostile requests"),
         }
     }
@@ -105,7 +139,17 @@ impl Route {
             "/applications" | "/applications/{app}" => application_fields(create),
             "/applications/{app}/messages" => message_fields(),
             "/applications/{app}/messages/batch" => batch_fields(),
+            "/applications/{app}/endpoints/{ep}/examples" => example_fields(),
+            "/event-types" | "/event-types/{name}" => event_type_fields(create),
+            "/event-types/imports" => import_fields(),
             "/inboxes" | "/inboxes/{token}" => inbox_fields(),
+            "/applications/{app}/endpoints/{ep}/secret/rotations" => vec![
+                field("gracePeriodSeconds", Kind::Number(0, 2_592_000)),
+                field("secret", Kind::Text(1, 1024)),
+            ],
+            "/environments" | "/environments/{env}" => environment_fields(create),
+            "/keys" => key_fields(),
+            "/keys/{key}" => vec![field("name", Kind::Text(0, 256))],
             "/applications/{app}/endpoints" | "/applications/{app}/endpoints/{ep}" => {
                 endpoint_fields(create)
             }
@@ -127,7 +171,7 @@ impl Route {
     }
 
     /// Query parameters that it knows.
-    pub(super) fn queries(&self) -> &'static [&'static str] {
+    pub(crate) fn queries(&self) -> &'static [&'static str] {
         const ATTEMPTS: &[&str] = &[
             "outcome",
             "statusClass",
@@ -140,6 +184,7 @@ impl Route {
         match below {
             _ if self.method != "GET" => &[],
             "/applications" | "/applications/{app}/endpoints" => &["page", "pageSize"],
+            "/event-types" => &["page", "pageSize", "archived"],
             "/applications/{app}/messages" => &["message", "pageSize"],
             "/audit" => &["audit", "pageSize"],
             "/jobs" => &["job", "state", "pageSize"],
@@ -151,7 +196,9 @@ impl Route {
             | "/statistics" => &["resolution", "from", "to"],
             "/applications/{app}/messages/{msg}/endpoint-messages"
             | "/applications/{app}/endpoints/{ep}/secret"
+            | "/environments"
             | "/inboxes"
+            | "/keys"
             | "/store"
             | "/healthz"
             | "/readyz" => &[],
@@ -162,7 +209,7 @@ impl Route {
 }
 
 /// All that there are. The inbox takes every method; POST stands for it.
-pub(super) fn all() -> Vec<Route> {
+pub(crate) fn all() -> Vec<Route> {
     let native = ROUTES.iter().map(|(method, path, _)| Route {
         method,
         path: format!("/api/v1{path}"),
@@ -187,8 +234,18 @@ pub(super) enum Kind {
     Text(usize, usize),
     /// So many bytes of anything.
     Free(usize),
+    /// So many characters at most, of several lines.
+    Lines(usize),
+    /// A JSON Schema.
+    Schema,
+    /// A list of anything but null.
+    Examples,
+    /// `true` alone.
+    Yes,
     /// Visible ASCII without spaces at its ends.
     HeaderValue,
+    /// So many bytes of visible ASCII that do not begin with a space.
+    Prefix(usize),
     Flag,
     Number(u64, u64),
     List,
@@ -196,6 +253,8 @@ pub(super) enum Kind {
     /// An object of which names that are not known are ignored.
     Settings,
     Anything,
+    /// The id, uid or name of something: a text may happen to be one.
+    Reference,
     /// None of the values that are tried.
     Never,
 }
@@ -208,10 +267,22 @@ impl Kind {
                 (min..=max).contains(&chars) && !text.chars().any(char::is_control)
             }
             (Self::Free(max), Value::String(text)) => text.len() <= max,
+            (Self::Lines(max), Value::String(text)) => {
+                let odd = text.chars().any(|c| c.is_control() && c != '\n');
+                text.chars().count() <= max && !odd
+            }
+            (Self::Schema, value) => value.is_object() || value.is_boolean(),
+            (Self::Examples, Value::Array(items)) => !items.contains(&Value::Null),
+            (Self::Yes, value) => *value == Value::Bool(true),
             (Self::HeaderValue, Value::String(text)) => {
                 let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
                 visible && text.trim() == text && text.len() <= 4096
             }
+            (Self::Prefix(max), Value::String(text)) => {
+                let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+                visible && !text.starts_with(' ') && text.len() <= max
+            }
+            (Self::Reference, Value::String(_)) => Self::Text(1, 256).takes(value),
             (Self::Flag, value) => value.is_boolean(),
             (Self::Number(min, max), value) => value
                 .as_u64()
@@ -265,6 +336,31 @@ fn application_fields(create: bool) -> Vec<Field> {
     vec![name, field("uid", Kind::Text(1, 256))]
 }
 
+/// Every environment has a name of its own.
+pub(super) fn environment_body() -> Value {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    json!({"name": format!("environment {number}")})
+}
+
+fn environment_fields(create: bool) -> Vec<Field> {
+    let name = field("name", Kind::Text(1, 256));
+    vec![if create { name.required() } else { name }]
+}
+
+fn key_fields() -> Vec<Field> {
+    vec![
+        field("name", Kind::Text(0, 256)),
+        field("scopes", Kind::Never),
+        field("scopes", Kind::Never)
+            .inside(|value| json!([value]))
+            .required(),
+        field("application", Kind::Reference),
+        field("environment", Kind::Reference),
+        field("expiresInSeconds", Kind::Number(1, 316_224_000)),
+    ]
+}
+
 fn message_fields() -> Vec<Field> {
     vec![
         field("eventType", Kind::Never).required(),
@@ -315,6 +411,46 @@ fn batch_fields() -> Vec<Field> {
     ]
 }
 
+fn event_type_fields(create: bool) -> Vec<Field> {
+    let name = field("name", Kind::Never);
+    let mut fields = vec![
+        if create { name.required() } else { name },
+        field("description", Kind::Lines(2000)),
+        field("schema", Kind::Schema),
+        field("examples", Kind::Examples),
+        field("examples", Kind::Anything)
+            .inside(|value| json!([value]))
+            .required(),
+        field("applications", Kind::List),
+        // Texts that can be uids are those of applications made before.
+        field("applications", Kind::Text(1, 256))
+            .inside(|value| json!([value]))
+            .required(),
+        field("forEveryone", Kind::Yes),
+    ];
+    if !create {
+        fields.push(field("archived", Kind::Flag));
+    }
+    fields
+}
+
+fn import_fields() -> Vec<Field> {
+    let inside = |around| field("document", Kind::Never).inside(around).required();
+    vec![
+        field("document", Kind::Never).required(),
+        inside(|value| json!({"openapi": value, "webhooks": {}})),
+        inside(|value| json!({"openapi": "3.1.0", "webhooks": {"a": value}})),
+        field("replaceAll", Kind::Flag),
+    ]
+}
+
+fn example_fields() -> Vec<Field> {
+    vec![
+        field("eventType", Kind::Never).required(),
+        field("example", Kind::Number(0, 1)),
+    ]
+}
+
 fn inbox_fields() -> Vec<Field> {
     vec![
         field("name", Kind::Text(0, 256)),
@@ -322,8 +458,18 @@ fn inbox_fields() -> Vec<Field> {
     ]
 }
 
+/// A custom scheme with `value` for one of its parts.
+fn custom_scheme(part: &str, value: Value) -> Value {
+    let mut scheme = json!({
+        "scheme": "custom", "header": "x-a", "template": "{body}", "encoding": "hex"
+    });
+    scheme[part] = value;
+    json!([scheme])
+}
+
 fn endpoint_fields(create: bool) -> Vec<Field> {
     let url = field("url", Kind::Never);
+    let part = |around| field("signatures", Kind::Never).inside(around);
     let item = |name, kind| field(name, kind).inside(|value| json!([value])).required();
     let entry = |name, kind| {
         field(name, kind)
@@ -350,6 +496,14 @@ fn endpoint_fields(create: bool) -> Vec<Field> {
         field("signatures", Kind::Never)
             .inside(|value| json!([{"scheme": value}]))
             .required(),
+        field("signatures", Kind::Never)
+            .inside(|value| json!([{"scheme": "optech", "header": value}])),
+        part(|value| custom_scheme("header", value)).required(),
+        part(|value| custom_scheme("template", value)).required(),
+        part(|value| custom_scheme("encoding", value)).required(),
+        field("signatures", Kind::Prefix(64)).inside(|value| custom_scheme("prefix", value)),
+        field("payloadInHeaders", Kind::Flag),
+        field("asciiBody", Kind::Flag),
         field("retrySchedule", Kind::List),
         item("retrySchedule", Kind::Never),
         field("rateLimit", Kind::Number(0, 10_000)),
@@ -366,8 +520,14 @@ fn endpoint_fields(create: bool) -> Vec<Field> {
 /// Names in an answer that nobody sets.
 pub(super) const READ_ONLY: &[&str] = &[
     "id",
+    "key",
+    "text",
+    "previous",
     "created",
     "updated",
+    "unchanged",
+    "archived",
+    "errors",
     "disabled",
     "token",
     "url",
@@ -381,6 +541,12 @@ pub(super) const READ_ONLY: &[&str] = &[
     "done",
     "skipped",
     "finished",
+    "isDefault",
+    "environment",
+    "scopes",
+    "beginsWith",
+    "expires",
+    "lastUsed",
 ];
 /// Names in a job that only a replay's caller sets, and the job's own settings
 /// that only its start does.

@@ -865,7 +865,7 @@ impl Ledger {
         facts.verify = settings
             .secrets
             .iter()
-            .map(|secret| VerifyKey::parse(secret.text().expose()).expect("an own secret"))
+            .map(|of| VerifyKey::parse(of.secret.text().expose()).expect("an own secret"))
             .collect();
         let known = (facts.enabled, facts.paused, facts.rate.limit);
         facts.enabled = Some(settings.enabled);

@@ -82,6 +82,17 @@ pub(super) enum Op {
     CreateApiKey {
         text: String,
     },
+    Environment(EnvironmentOp),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum EnvironmentOp {
+    Create {
+        name: String,
+    },
+    /// Makes an application in it.
+    Furnish(EnvironmentKey),
+    Delete(EnvironmentKey),
 }
 
 /// What a verb answered, in words to compare.
@@ -150,7 +161,8 @@ fn one(store: &Store, applications: &[Application], now: Timestamp, rng: &mut Rn
 fn rare(store: &Store, applications: &[Application], now: Timestamp, rng: &mut Rng) -> Op {
     let token = format!("token-{}", rng.below(3));
     let has_inbox = store.inbox(&token).expect("the twin reads").is_some();
-    match rng.below(6) {
+    match rng.below(8) {
+        6.. => on_environments(store, rng),
         0 if applications.len() > 2 => Op::DeleteApplication {
             application: applications[0].key,
         },
@@ -171,6 +183,18 @@ fn rare(store: &Store, applications: &[Application], now: Timestamp, rng: &mut R
         },
         _ => Op::CreateInbox { token },
     }
+}
+
+fn on_environments(store: &Store, rng: &mut Rng) -> Op {
+    let mut others = store.catalog().environments();
+    others.retain(|other| other.key != store.default_environment());
+    Op::Environment(match (rng.below(3), rng.pick(&others)) {
+        (0, Some(one)) => EnvironmentOp::Delete(one.key),
+        (1, Some(one)) => EnvironmentOp::Furnish(one.key),
+        _ => EnvironmentOp::Create {
+            name: format!("environment {}", rng.below(3)),
+        },
+    })
 }
 
 fn on_application(
@@ -384,8 +408,30 @@ pub(super) fn submit<'a>(store: &'a Store, env: EnvironmentKey, op: &Op) -> Subm
                 let text = Secret::new(text);
                 Done::of(&store.create_api_key(env, "a key".to_owned(), &text).await?)
             }
+            Op::Environment(change) => on_environment(store, scope, change).await?,
         };
         Ok(done)
+    })
+}
+
+async fn on_environment(
+    store: &Store,
+    scope: Scope,
+    op: EnvironmentOp,
+) -> Result<Done, WriteError> {
+    let operator = Principal::operator(scope);
+    Ok(match op {
+        EnvironmentOp::Create { name } => {
+            Done::of(&store.create_environment(operator, name, None).await?)
+        }
+        EnvironmentOp::Furnish(environment) => {
+            let name = "furniture".to_owned();
+            let made = store.create_application(environment, name, None, None);
+            Done::of(&made.await?)
+        }
+        EnvironmentOp::Delete(environment) => {
+            Done::of(&store.delete_environment(operator, environment).await?)
+        }
     })
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookpost::domain::application::Application;
 use hookpost::domain::delivery::{AttemptMark, Delivery, DeliveryState, Told, Trigger, Verdict};
-use hookpost::domain::endpoint::{Disabled, DisabledReason, EndpointChange, EndpointState};
+use hookpost::domain::endpoint::{
+    Disabled, DisabledReason, EndpointChange, EndpointState, SECRETS_MAX,
+};
 use hookpost::domain::fanout::selects;
 use hookpost::domain::ids::{ApplicationKey, AttemptKey, EndpointKey, MessageKey};
 use hookpost::domain::retry::{Attempted, after_attempt};
@@ -19,6 +21,8 @@ pub(super) struct Endpoint {
     /// Every change so far, applied over each other.
     pub(super) settings: EndpointChange,
     pub(super) state: EndpointState,
+    /// Newest first: the text, `None` for one that was made, and its end.
+    pub(super) secrets: Vec<(Option<String>, Option<Timestamp>)>,
 }
 
 impl Endpoint {
@@ -74,6 +78,8 @@ fn merged(over: EndpointChange, under: EndpointChange) -> EndpointChange {
         headers: over.headers.or(under.headers),
         secrets: over.secrets.or(under.secrets),
         signatures: over.signatures.or(under.signatures),
+        payload_in_headers: over.payload_in_headers.or(under.payload_in_headers),
+        ascii_body: over.ascii_body.or(under.ascii_body),
         retry_schedule: over.retry_schedule.or(under.retry_schedule),
         timeout: over.timeout.or(under.timeout),
         rate_limit: over.rate_limit.or(under.rate_limit),
@@ -108,8 +114,40 @@ impl Model {
         uid.is_some() && others.any(|(_, endpoint)| endpoint.settings.uid.as_deref() == uid)
     }
 
-    pub(super) fn change_endpoint(&mut self, key: EndpointKey, change: EndpointChange) {
+    /// Whether there was room for one more secret.
+    pub(super) fn rotate_secret(
+        &mut self,
+        key: EndpointKey,
+        text: Option<&String>,
+        now: Timestamp,
+        grace: Duration,
+    ) -> bool {
         let endpoint = self.endpoints.get_mut(&key).expect("it was found");
+        let end = now.plus(grace);
+        let mut secrets = vec![(text.cloned(), None)];
+        for (old, expires) in &endpoint.secrets {
+            let expires = expires.map_or(end, |own| own.min(end));
+            if now < expires && (text.is_none() || old.as_ref() != text) {
+                secrets.push((old.clone(), Some(expires)));
+            }
+        }
+        let fits = secrets.len() <= SECRETS_MAX;
+        if fits {
+            endpoint.secrets = secrets;
+            self.told.push("endpoint.updated");
+        }
+        fits
+    }
+
+    pub(super) fn change_endpoint(
+        &mut self,
+        key: EndpointKey,
+        change: EndpointChange,
+        now: Timestamp,
+    ) {
+        let endpoint = self.endpoints.get_mut(&key).expect("it was found");
+        let valid = |expires: Option<Timestamp>| expires.is_none_or(|expires| now < expires);
+        endpoint.secrets.retain(|(_, expires)| valid(*expires));
         let was_taking = endpoint.takes_messages();
         if change.enabled == Some(true) && endpoint.state.disabled.is_some() {
             endpoint.state = EndpointState::default();

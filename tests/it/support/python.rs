@@ -40,6 +40,8 @@ pub(crate) struct Verdicts {
     pub(crate) svix: Value,
     pub(crate) standardwebhooks: Value,
     pub(crate) octohooks: Value,
+    /// Signatures in headers that the endpoint's owner named.
+    pub(crate) named: Value,
     /// In lower case hex.
     pub(crate) body_sha256: String,
 }
@@ -85,7 +87,12 @@ impl VerifyReceiver {
     /// `standard` are for the packages, `text` are for `X-Signature`. To be
     /// called when no request is under way.
     pub(crate) fn expect(&mut self, path: &str, standard: &[&str], text: &[&str]) {
-        let line = json!({ "path": path, "standard": standard, "text": text });
+        self.expect_all(&json!({ "path": path, "standard": standard, "text": text }));
+    }
+
+    /// As [`expect`](Self::expect), with "named" as the script describes it.
+    pub(crate) fn expect_all(&mut self, line: &Value) {
+        let path = line["path"].clone();
         writeln!(self.stdin, "{line}").expect("it reads stdin");
         let answer = self.line();
         assert_eq!(answer, json!({ "expecting": path }));
@@ -100,6 +107,7 @@ impl VerifyReceiver {
             svix: line["svix"].clone(),
             standardwebhooks: line["standardwebhooks"].clone(),
             octohooks: line["octohooks"].clone(),
+            named: line["named"].clone(),
             body_sha256: text("body_sha256"),
         }
     }

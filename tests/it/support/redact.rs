@@ -13,8 +13,9 @@ const TIMINGS: [&str; 6] = [
 ];
 
 /// `value` with ids, ports, signatures, dates and measured times replaced.
-/// Times of the test's clock stay.
+/// Times of the test's clock stay. Members are in the order of their names.
 pub(crate) fn redacted(mut value: Value) -> Value {
+    value.sort_all_objects();
     redact(&mut value);
     value
 }
