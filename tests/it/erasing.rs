@@ -122,7 +122,8 @@ async fn an_attempt_that_ends_after_the_erasing_brings_nothing_back() {
         let app = TestApp::start().await;
         let sink = Sink::start([echo(status).held()]).await;
         let application = app.application().await;
-        app.endpoint(&application, &sink.url(), json!({})).await;
+        let fields = json!({"payloadInHeaders": true});
+        app.endpoint(&application, &sink.url(), fields).await;
         let message = send(&app, &application).await;
         sink.wait_for(1).await;
         erase(&app, &application, &message).await;
