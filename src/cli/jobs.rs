@@ -9,6 +9,7 @@ use super::{
 };
 use crate::config::Settings;
 use crate::control_socket::{JobDesk, JobLine};
+use crate::domain::time::Timestamp;
 
 /// What stands where there is nothing.
 const NOTHING: &str = "-";
@@ -133,7 +134,7 @@ fn details(job: &JobLine) -> String {
         ("done", job.done.to_string()),
         ("skipped", job.skipped.to_string()),
         ("created", job.created.rfc3339()),
-        ("ended", or_nothing(job.ended.map(|at| at.rfc3339()))),
+        ("ended", or_nothing(job.ended.map(Timestamp::rfc3339))),
     ];
     let mut text = String::new();
     for (name, value) in lines {
@@ -145,7 +146,6 @@ fn details(job: &JobLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::time::Timestamp;
 
     fn job(id: &str, total: Option<u64>) -> JobLine {
         JobLine {

@@ -68,7 +68,7 @@ impl JobDesk {
                 .map_err(failed)?;
             jobs.extend(newest.into_iter().filter(|job| !job.runs()));
         }
-        jobs.sort_by(|a, b| b.key.cmp(&a.key));
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.key));
         Ok(jobs.iter().map(|job| self.line(job)).collect())
     }
 

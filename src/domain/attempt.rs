@@ -199,7 +199,8 @@ pub struct NewAttempt {
 
 impl NewAttempt {
     /// This attempt without what tells of its message's payload: what was
-    /// answered to it, and the signatures. Status and times stay.
+    /// answered to it, the signatures, and headers beside the usual ones, of
+    /// which some come from the payload. Status and times stay.
     #[must_use]
     pub fn without_content(&self) -> Self {
         let mut bare = self.clone();
@@ -207,6 +208,8 @@ impl NewAttempt {
             timestamp_s: bare.request.signed.timestamp_s,
             ..SignedParts::default()
         };
+        bare.request.custom.clear();
+        bare.request.left_out.clear();
         if let Some(response) = &mut bare.exchange.response {
             *response = CapturedResponse::default();
         }

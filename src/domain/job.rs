@@ -136,6 +136,7 @@ impl Selection {
 fn was_for_all(message: &Message) -> bool {
     match message.origin {
         Origin::Api | Origin::Operational => true,
+        Origin::Example => false,
     }
 }
 
@@ -498,6 +499,11 @@ mod tests {
             ..message
         };
         assert!(!typed(JobKind::Replay).takes_message(&other, None));
+        let example = Message {
+            origin: Origin::Example,
+            ..other
+        };
+        assert!(!was_for_all(&example));
     }
 
     #[test]

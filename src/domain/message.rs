@@ -23,6 +23,8 @@ pub enum Origin {
     Api,
     /// Written by Hookpost itself: an operational event.
     Operational,
+    /// An example of an event type, sent to one endpoint to try it.
+    Example,
 }
 
 /// A message without its payload.

@@ -224,10 +224,11 @@ fn write_message(
 ) -> Result<(), StoreError> {
     let key = message.key.as_u64();
     let application = message.application.as_u64();
-    tables.messages.insert(
-        &key.to_be_bytes(),
-        encode(&MessageV1::from(message)).as_slice(),
-    )?;
+    let mut row = MessageV1::from(message);
+    row.answer = batch.answer.take();
+    tables
+        .messages
+        .insert(&key.to_be_bytes(), encode(&row).as_slice())?;
     tables
         .payloads
         .insert(&key.to_be_bytes(), payload.as_ref())?;

@@ -322,8 +322,6 @@ impl Operation for Delete {
         for key in batch.api_keys_where(|key| key.application == Some(self.key)) {
             api_keys::revoke(&key, self.principal.actor, tables, batch)?;
         }
-        let place = (application.environment, self.key);
-        jobs::end_all(place, None, JobFailure::ApplicationDeleted, tables, batch)?;
         remove(&application, tables, batch)?;
         let subject = batch.inner.ids.text(self.key);
         batch.audit(
@@ -346,7 +344,8 @@ impl Operation for Delete {
     }
 }
 
-/// Takes an application out of the store, and leaves what is its to the sweeper.
+/// Takes an application out of the store, ends its jobs, and leaves what is its
+/// to the sweeper.
 pub(super) fn remove(
     application: &Application,
     tables: &mut Tables<'_>,
@@ -363,6 +362,8 @@ pub(super) fn remove(
             .remove(number_text(environment, uid).as_slice())?;
     }
     sweep::mark(key, sweep::Kind::Application, tables)?;
+    let place = (application.environment, application.key);
+    jobs::end_all(place, None, JobFailure::ApplicationDeleted, tables, batch)?;
     batch.overlay.remove(application.key);
     Ok(())
 }

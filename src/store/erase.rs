@@ -7,7 +7,7 @@ use super::codec::{decode, encode};
 use super::rows::{AttemptV1, AttemptV1Ref, DeliveryV1, MessageV1};
 use super::sweep::{deliveries_of, remove_payload};
 use super::tables::{Tables, pair};
-use super::writer::{Batch, Change, Operation, Refusal, WriteError, remove_due};
+use super::writer::{Batch, Change, Operation, Refusal, WriteError, bare_answer, remove_due};
 use super::{Store, StoreError};
 use crate::domain::audit::AuditAction;
 use crate::domain::delivery::{Delivery, DeliveryState};
@@ -88,6 +88,11 @@ pub(super) fn erase(
     batch: &mut Batch<'_>,
 ) -> Result<(), StoreError> {
     remove_payload(message, tables, batch)?;
+    let row = tables.messages.get(&message.as_u64().to_be_bytes())?;
+    let row = row.map(|bytes| decode::<MessageV1>(bytes.value()));
+    if let Some(hash) = row.transpose()?.and_then(|row| row.answer) {
+        bare_answer(&hash, message, tables, batch)?;
+    }
     for (endpoint, delivery) in deliveries_of(message, tables)? {
         for mark in &delivery.attempts {
             bare_attempt(mark.key, tables)?;

@@ -83,13 +83,11 @@ impl Store {
             let walked = self.read(|txn| walk_snapshot(txn, span, &judge))?;
             looked += walked.examined;
             count += walked.taken.len() as u64;
-            match walked.next {
-                Some(next) => span.next = next,
-                None => {
-                    let complete = true;
-                    return Ok(JobCount { count, complete });
-                }
-            }
+            let Some(next) = walked.next else {
+                let complete = true;
+                return Ok(JobCount { count, complete });
+            };
+            span.next = next;
         }
         let complete = false;
         Ok(JobCount { count, complete })
@@ -133,23 +131,19 @@ impl Store {
         let environment = scope.environment.as_u64();
         self.read(|txn| {
             let jobs = txn.open_table(JOBS)?;
-            let owned = txn.open_table(APPLICATION_JOBS)?;
-            let (owner, end) = (
-                scope.application.map_or(environment, Key::as_u64),
-                before.map_or(u64::MAX, Key::as_u64),
-            );
-            let (start, end) = (pair(owner, 0), pair(owner, end));
-            match scope.application {
-                None => {
-                    let rows = jobs.range::<&[u8; 16]>(&start..&end)?.rev();
-                    let keys = rows.map(|row| Ok(second(row?.0.value())));
-                    list(&jobs, environment, keys, state, take)
-                }
-                Some(_) => {
-                    let rows = owned.range::<&[u8; 16]>(&start..&end)?.rev();
-                    let keys = rows.map(|row| Ok(second(row?.0.value())));
-                    list(&jobs, environment, keys, state, take)
-                }
+            let end = before.map_or(u64::MAX, Key::as_u64);
+            if let Some(application) = scope.application {
+                let of_application = txn.open_table(APPLICATION_JOBS)?;
+                let application = application.as_u64();
+                let all = pair(application, 0)..pair(application, end);
+                let rows = of_application.range::<&[u8; 16]>(&all.start..&all.end)?;
+                let keys = rows.rev().map(|row| Ok(second(row?.0.value())));
+                list(&jobs, environment, keys, state, take)
+            } else {
+                let all = pair(environment, 0)..pair(environment, end);
+                let rows = jobs.range::<&[u8; 16]>(&all.start..&all.end)?;
+                let keys = rows.rev().map(|row| Ok(second(row?.0.value())));
+                list(&jobs, environment, keys, state, take)
             }
         })
     }

@@ -415,6 +415,8 @@ pub(super) struct MessageV1 {
     /// Headers that came with it and go on with it.
     headers: Vec<(String, Vec<u8>)>,
     origin: Origin,
+    /// Key in `idempotency` of the answer that tells of it.
+    pub(super) answer: Option<[u8; 32]>,
 }
 row!(MessageV1, 1);
 
@@ -428,6 +430,7 @@ impl From<&Message> for MessageV1 {
             content_type: (message.content_type != JSON).then(|| message.content_type.clone()),
             headers: Vec::new(),
             origin: message.origin,
+            answer: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redb::ReadableTable as _;
+use serde_json::Value;
 
 use super::catalog::{ApplicationEntry, Overlay};
 use super::codec::{decode, encode};
@@ -210,6 +211,9 @@ pub(super) struct Batch<'a> {
     pub overlay: Overlay,
     /// What the operations have counted.
     pub tally: Tally,
+    /// Key in `idempotency` of the answer to the operation that is applied,
+    /// until a message has noted it.
+    pub answer: Option<[u8; 32]>,
     sequence: KeySequence,
     changes: Vec<Change>,
     wrote: bool,
@@ -374,6 +378,7 @@ impl<O: Operation> Queued<O> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         batch.wrote = true;
+        batch.answer = self.idempotent.as_ref().map(|idempotent| idempotent.hash);
         let answer = operation.apply(plan, tables, batch)?;
         if let Some(idempotent) = self.idempotent.take() {
             let stored = (idempotent.render)(&answer);
@@ -421,6 +426,38 @@ fn stored_answer(
         status: row.status,
         body: row.body.into(),
     }))
+}
+
+/// Takes the payload of a message out of the answer that told of it.
+///
+/// What is kept there is what the API said: an object with an `id` and a
+/// `payload`. An answer about something else stays as it is.
+pub(super) fn bare_answer(
+    hash: &[u8; 32],
+    message: MessageKey,
+    tables: &mut Tables<'_>,
+    batch: &Batch<'_>,
+) -> Result<(), StoreError> {
+    let cipher = &batch.inner.cipher;
+    let Some(plain) = tables
+        .idempotency
+        .get(hash)?
+        .map(|sealed| cipher.open("idempotency", hash, sealed.value()))
+    else {
+        return Ok(());
+    };
+    let mut row: AnswerV1 = decode(&plain?)?;
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(&row.body) else {
+        return Ok(());
+    };
+    if fields.get("id") != Some(&Value::String(batch.inner.ids.text(message))) {
+        return Ok(());
+    }
+    fields.insert("payload".to_owned(), Value::Null);
+    row.body = Value::Object(fields).to_string().into_bytes();
+    let sealed = cipher.seal("idempotency", hash, &encode(&row));
+    tables.idempotency.insert(hash, sealed.as_slice())?;
+    Ok(())
 }
 
 fn keep_answer(
@@ -695,6 +732,7 @@ fn commit(inner: &Inner, jobs: &mut Vec<Box<dyn Job>>) -> Result<Vec<Change>, St
             totals: before.totals,
             overlay: Overlay::default(),
             tally: Tally::new(before.rolled_up),
+            answer: None,
             sequence: before.sequence,
             changes: Vec::new(),
             wrote: false,

@@ -158,13 +158,19 @@ async fn furnish(app: &TestApp, key: &str, sink: &Sink) -> (String, String) {
     let application = ask(app, key, "POST", APPS, application).await.ok(201).id();
     let endpoint = json!({"url": sink.url(), "retrySchedule": ["1s", "1s", "1s"]});
     let path = format!("{APPS}/acme/endpoints");
-    ask(app, key, "POST", &path, endpoint).await.ok(201);
+    let endpoint = ask(app, key, "POST", &path, endpoint).await.ok(201).id();
     let message = json!({"eventType": "a.b", "payload": {}});
     let path = format!("{APPS}/acme/messages");
     ask(app, key, "POST", &path, message).await.ok(202);
+    let event_type = json!({"name": "a.b", "applications": ["acme"]});
+    let made = ask(app, key, "POST", "/api/v1/event-types", event_type).await;
+    made.ok(201);
     let inbox = ask(app, key, "POST", "/api/v1/inboxes", Value::Null).await;
     let token = inbox.ok(201).json()["token"].as_str().unwrap().to_owned();
     let into = format!("/in/{token}/");
+    let path = format!("{APPS}/acme/endpoints/{endpoint}/backfills");
+    let job = json!({"since": 0, "ratePerSecond": 1});
+    ask(app, key, "POST", &path, job).await.ok(202);
     app.request("POST", &into)
         .without_key()
         .send()
@@ -233,9 +239,11 @@ fn nothing_is_left(store: &Store, environment: EnvironmentKey) {
         report.attempts,
         report.inboxes,
         report.received,
+        report.event_types,
+        report.jobs,
     ];
     // Of the first environment: its built-in application.
-    assert_eq!(left, [1, 0, 0, 0, 0, 0]);
+    assert_eq!(left, [1, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 #[tokio::test]

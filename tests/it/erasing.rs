@@ -122,7 +122,8 @@ async fn an_attempt_that_ends_after_the_erasing_brings_nothing_back() {
         let app = TestApp::start().await;
         let sink = Sink::start([echo(status).held()]).await;
         let application = app.application().await;
-        app.endpoint(&application, &sink.url(), json!({})).await;
+        let fields = json!({"payloadInHeaders": true});
+        app.endpoint(&application, &sink.url(), fields).await;
         let message = send(&app, &application).await;
         sink.wait_for(1).await;
         erase(&app, &application, &message).await;
@@ -138,6 +139,31 @@ async fn an_attempt_that_ends_after_the_erasing_brings_nothing_back() {
         assert_eq!(sink.count(), 1);
         assert_sound(&app);
     }
+}
+
+#[tokio::test]
+async fn the_answer_that_is_repeated_has_no_payload_any_more() {
+    let app = TestApp::start().await;
+    let application = app.application().await;
+    let path = format!("/api/v1/applications/{application}/messages");
+    let post = async |text: &str| {
+        let body = json!({"eventType": "a.b", "payload": {"text": text}});
+        let call = app.request("POST", &path).json(&body);
+        let answer = call.header("idempotency-key", "k").send().await;
+        answer.ok(202).json()
+    };
+    let made = post(PAYLOAD).await;
+    let message = made["id"].as_str().expect("an id");
+    assert_eq!(post(PAYLOAD).await, made);
+    let erased = erase(&app, &application, message).await;
+    assert_eq!(post(PAYLOAD).await, erased, "it is not sent anew");
+    assert_sound(&app);
+    // The key is another message's after its day, and its answer its own.
+    app.advance(Duration::from_hours(25)).await;
+    let later = post("later").await;
+    assert_ne!(later["id"], made["id"]);
+    erase(&app, &application, message).await;
+    assert_eq!(post("later").await, later);
 }
 
 #[tokio::test]

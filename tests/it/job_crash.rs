@@ -330,7 +330,7 @@ fn judge(scene: &Scene, store: &Value) {
     // One failure and one success of each: nothing was made due twice.
     assert_eq!(store["attempts"], 2 * scene.deliveries);
     let twice: Vec<_> = came.iter().filter(|(_, times)| **times > 1).collect();
-    println!("{} came twice: in flight at the kill", twice.len());
+    eprintln!("{} came twice: in flight at the kill", twice.len());
     assert!(twice.len() <= UNRECORDED_MAX, "{} came twice", twice.len());
     for (message, times) in twice {
         assert_eq!(*times, 2, "{message}");

@@ -211,7 +211,7 @@ async fn a_job_goes_through_the_messages_of_its_time_alone() {
     scene.sink.always(Reply::status(500));
     for n in 0..4 {
         scene.message("a.b", json!({"n": n})).await;
-        scene.app.advance(Duration::from_secs(60)).await;
+        scene.app.advance(Duration::from_mins(1)).await;
     }
     scene.at_rest(4).await;
     scene.sink.always(Reply::status(200));

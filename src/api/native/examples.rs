@@ -54,7 +54,7 @@ pub(super) async fn create(
         channels: Vec::new(),
         uid: None,
         content_type: JSON.to_owned(),
-        origin: Origin::Api,
+        origin: Origin::Example,
         payload: example.into(),
         target: Target::Only(endpoint.settings.key),
     };

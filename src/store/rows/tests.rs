@@ -216,6 +216,35 @@ fn what_surrounds_messages_has_its_bytes() {
         &received,
         "01fbe8b584a03404504f5354042f613f620103782d610200ff027b7dcc01",
     );
+    let answer = AnswerV1 {
+        status: 202,
+        body: b"{}".to_vec(),
+        created: T,
+    };
+    check(&answer, "01ca01027b7dfbe8b584a034");
+    let counter = CounterV1 {
+        messages: 5,
+        payload_bytes: 4_000,
+        delivered: 1,
+        failed: 2,
+        outcomes: vec![(0, 2), (7, 1)],
+        duration_ms: 300,
+        duration_max_ms: 200,
+        durations: vec![(24, 2), (43, 1)],
+        sent_bytes: 70_000,
+    };
+    check(&counter, "0105a01f01020200020701ac02c801021802 2b01f0a204");
+    let totals = TotalsV1 {
+        messages: 1,
+        attempts: 200,
+        waiting: 0,
+        payload_bytes: u64::MAX,
+    };
+    check(&totals, "0101c80100ffffffffffffffffff01");
+}
+
+#[test]
+fn jobs_have_their_bytes_in_every_state() {
     let job = JobV1 {
         application: ApplicationKey::from_u64(2),
         endpoint: Some(EndpointKey::from_u64(3)),
@@ -276,31 +305,6 @@ fn what_surrounds_messages_has_its_bytes() {
         );
         check(&bare, &want);
     }
-    let answer = AnswerV1 {
-        status: 202,
-        body: b"{}".to_vec(),
-        created: T,
-    };
-    check(&answer, "01ca01027b7dfbe8b584a034");
-    let counter = CounterV1 {
-        messages: 5,
-        payload_bytes: 4_000,
-        delivered: 1,
-        failed: 2,
-        outcomes: vec![(0, 2), (7, 1)],
-        duration_ms: 300,
-        duration_max_ms: 200,
-        durations: vec![(24, 2), (43, 1)],
-        sent_bytes: 70_000,
-    };
-    check(&counter, "0105a01f01020200020701ac02c801021802 2b01f0a204");
-    let totals = TotalsV1 {
-        messages: 1,
-        attempts: 200,
-        waiting: 0,
-        payload_bytes: u64::MAX,
-    };
-    check(&totals, "0101c80100ffffffffffffffffff01");
 }
 
 #[test]
@@ -410,19 +414,22 @@ fn messages_have_their_bytes() {
         content_type: None,
         headers: Vec::new(),
         origin: Origin::Api,
+        answer: None,
     };
-    check(&row(), "01020a6f726465722e706169640000000000");
+    check(&row(), "01020a6f726465722e70616964000000000000");
     let full = MessageV1 {
         channels: vec!["c".into()],
         uid: Some("u".into()),
         content_type: Some("text/plain".into()),
         headers: vec![("traceparent".into(), b"00".to_vec())],
+        answer: Some([0xab; 32]),
         ..row()
     };
     check(
         &full,
         "01020a6f726465722e70616964010163010175010a746578742f706c61696e01 \
-         0b7472616365706172656e7402303000",
+         0b7472616365706172656e740230300001abababababababababababababababab \
+         abababababababababababababababab",
     );
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookpost::domain::endpoint::EndpointChange;
 use hookpost::domain::ids::{Key as _, MessageKey};
+use hookpost::domain::job::{JobFilter, JobKind, NewJob, Selection};
 use hookpost::domain::principal::{Principal, Scope};
+use hookpost::domain::time::Timestamp;
 use hookpost::seams::clock::Clock as _;
 use hookpost::store::{Accepted, Idempotent, Refusal, StoredAnswer, WriteError, Written};
 
@@ -356,9 +358,64 @@ impl World {
         });
     }
 
+    /// Starts a recovery or a backfill.
+    fn start_job(&mut self) {
+        let Some(number) = self.any_endpoint() else {
+            return;
+        };
+        let kind = if self.rng.chance(70) {
+            JobKind::Recovery
+        } else {
+            JobKind::Backfill
+        };
+        let rate_per_second = self.rng.chance(30).then(|| self.small(1, 20));
+        let (new, asked, endpoint) = {
+            let mut ledger = lock(&self.ledger);
+            let facts = &ledger.endpoints[number];
+            let endpoint = facts.key.expect("it is there");
+            let application = ledger.apps[facts.app].key.expect("it is there");
+            let new = NewJob {
+                application,
+                endpoint: Some(endpoint),
+                selection: Selection {
+                    kind,
+                    filter: JobFilter::default(),
+                },
+                since: Timestamp(0),
+                until: None,
+                rate_per_second,
+            };
+            (new, ledger.job_asked(endpoint, kind.name()), endpoint)
+        };
+        let (store, ledger, scope) = (self.store(), Arc::clone(&self.ledger), self.scope());
+        self.running().runtime.spawn(async move {
+            let operator = Principal::operator(scope);
+            let started = store.start_job(operator, new, None, None).await;
+            let refused = matches!(started, Err(WriteError::Refused(_)));
+            lock(&ledger).job_answered(endpoint, asked, refused);
+        });
+    }
+
+    /// Cancels one of the jobs that run.
+    fn cancel_job(&mut self) {
+        let store = self.store();
+        let running = store.running_jobs().unwrap_or_default();
+        let Some(job) = self.rng.pick(&running).map(|job| job.key) else {
+            return;
+        };
+        lock(&self.ledger).note(format_args!("job {} asked to end", job.as_u64()));
+        let operator = Principal::operator(self.scope());
+        self.running().runtime.spawn(async move {
+            // However it ends, it makes nothing due that was not allowed to it.
+            let _ = store.cancel_job(operator, job, None).await;
+        });
+    }
+
     /// Somebody does something.
     pub(super) fn operate(&mut self) {
-        match self.rng.below(24) {
+        match self.rng.below(27) {
+            24..=25 => self.start_job(),
+            26 => self.cancel_job(),
             0..=1 => {
                 let script = script(self);
                 self.create_endpoint(script);

@@ -140,18 +140,34 @@ struct Replay {
     refused: bool,
 }
 
+impl Replay {
+    /// Whether it may still lead to a send after the one that began at `seq`.
+    fn is_since(&self, seq: u64, passed: Duration) -> bool {
+        let after = |(answered, at)| answered > seq || at >= passed;
+        !self.refused && self.answered.is_none_or(after)
+    }
+}
+
 impl DeliveryFacts {
-    /// Whether a replay may still lead to a send after the one that began at `seq`.
-    fn has_replay_since(&self, seq: u64, passed: Duration) -> bool {
-        self.replays.iter().any(|replay| {
-            let after = |(answered, at)| answered > seq || at >= passed;
-            !replay.refused && replay.answered.is_none_or(after)
-        })
+    /// Whether a replay may still lead to a send after the one that began at
+    /// `seq`: one that was asked for by hand, or by a job of its endpoint.
+    fn has_replay_since(&self, jobs: &[Replay], seq: u64, passed: Duration) -> bool {
+        let mut all = self.replays.iter().chain(jobs);
+        all.any(|replay| replay.is_since(seq, passed))
     }
 
     fn replays_granted(&self) -> usize {
         self.replays.iter().filter(|replay| !replay.refused).count()
     }
+}
+
+/// The jobs of one endpoint.
+#[derive(Debug, Default)]
+struct JobFacts {
+    /// Each may send every delivery once more, until it was seen to have ended.
+    replays: Vec<Replay>,
+    /// Asked for and not answered.
+    asked: usize,
 }
 
 /// See the module's text.
@@ -170,6 +186,7 @@ pub(super) struct Ledger {
     pub(super) endpoints: Vec<EndpointFacts>,
     pub(super) posts: Vec<Post>,
     deliveries: BTreeMap<(MessageKey, EndpointKey), DeliveryFacts>,
+    jobs: BTreeMap<EndpointKey, JobFacts>,
     became: BTreeMap<MessageKey, usize>,
     in_flight: BTreeMap<usize, usize>,
     violations: Vec<String>,
@@ -200,6 +217,7 @@ impl Ledger {
             endpoints: Vec::new(),
             posts: Vec::new(),
             deliveries: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             became: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             violations: Vec::new(),
@@ -252,6 +270,9 @@ impl Ledger {
         self.in_flight.clear();
         for delivery in self.deliveries.values_mut() {
             delivery.in_flight = false;
+        }
+        for jobs in self.jobs.values_mut() {
+            jobs.asked = 0;
         }
         for post in &mut self.posts {
             post.is_busy = false;
@@ -454,6 +475,39 @@ impl Ledger {
         let replay = &mut self.deliveries.entry(of).or_default().replays[replay];
         replay.answered = Some(now);
         replay.refused = refused;
+    }
+
+    /// A job was asked for; answers its number.
+    pub(super) fn job_asked(&mut self, of: EndpointKey, what: &str) -> usize {
+        self.note(format_args!("{what} to {} asked", of.as_u64()));
+        let jobs = self.jobs.entry(of).or_default();
+        jobs.asked += 1;
+        jobs.replays.push(Replay::default());
+        jobs.replays.len() - 1
+    }
+
+    pub(super) fn job_answered(&mut self, of: EndpointKey, job: usize, refused: bool) {
+        self.note(format_args!("job to {} answered, {refused}", of.as_u64()));
+        let jobs = self.jobs.entry(of).or_default();
+        jobs.asked = jobs.asked.saturating_sub(1);
+        jobs.replays[job].refused = refused;
+    }
+
+    /// Sees which jobs have ended: what they made due is on disk.
+    fn observe_jobs(&mut self, store: &Store) {
+        let Ok(running) = store.running_jobs() else {
+            return;
+        };
+        let now = (self.seq, self.passed);
+        for (endpoint, jobs) in &mut self.jobs {
+            let runs = running.iter().any(|job| job.endpoint == Some(*endpoint));
+            if jobs.asked > 0 || runs {
+                continue;
+            }
+            for replay in &mut jobs.replays {
+                replay.answered.get_or_insert(now);
+            }
+        }
     }
 
     /// Deliveries that were seen, which can be asked for again.
@@ -703,19 +757,22 @@ impl Ledger {
         // A replay of what was given up, under a schedule that has grown since,
         // has its first step besides.
         let by_replay = if endpoint.schedules > 1 { 2 } else { 1 };
+        let jobs = self.jobs.get(&of.1).map_or(&[][..], |jobs| &jobs.replays);
+        let by_jobs = jobs.iter().filter(|job| !job.refused).count();
         let facts = self.deliveries.entry(of).or_default();
-        let allowed = attempts_max + by_replay * facts.replays_granted() + facts.lost as usize;
+        let replays = facts.replays_granted() + by_jobs;
+        let allowed = attempts_max + by_replay * replays + facts.lost as usize;
         let what = if facts.in_flight {
             Some("is in flight already".to_owned())
         } else if facts.sends as usize + 1 > allowed {
             Some(format!("may be sent {allowed} times: {facts:?}"))
         } else if let Some((start, at)) = facts.done_at
-            && !facts.has_replay_since(start, at)
+            && !facts.has_replay_since(jobs, start, at)
         {
             Some(format!("was delivered before: {facts:?}"))
         } else if let Some((failed_at, wish)) = facts.failed_at
             && wall < failed_at.plus(wait_min.max(wish))
-            && !facts.has_replay_since(facts.last_start, self.passed)
+            && !facts.has_replay_since(jobs, facts.last_start, self.passed)
         {
             Some(format!(
                 "failed at {failed_at} and asked for {wish:?}; it is {wall}"
@@ -743,6 +800,7 @@ impl Ledger {
 
     /// Compares settings with the answers, and learns what no answer told.
     pub(super) fn observe(&mut self, store: &Store) {
+        self.observe_jobs(store);
         for app in 0..self.apps.len() {
             let facts = &self.apps[app];
             let Some(key) = facts.key else { continue };
@@ -933,6 +991,7 @@ impl Ledger {
         let attempts_min = endpoint.attempts_min;
         let post = self.became.get(&of.0).copied();
         let was_owed = post.is_some_and(|post| self.posts[post].owed.contains(&of.1));
+        let jobs = self.jobs.get(&of.1).map_or(&[][..], |jobs| &jobs.replays);
         let facts = self.deliveries.entry(of).or_default();
         let ended = facts.sends - u32::from(facts.in_flight);
         if delivery.attempt_count > facts.sends {
@@ -963,7 +1022,8 @@ impl Ledger {
         match delivery.state {
             DeliveryState::Waiting { .. } if settled && !facts.in_flight => {
                 let (start, at) = facts.done_at?;
-                (!facts.has_replay_since(start, at)).then_some("waits though it was delivered")
+                (!facts.has_replay_since(jobs, start, at))
+                    .then_some("waits though it was delivered")
             }
             DeliveryState::Delivered if facts.successes == 0 => {
                 Some("is delivered without a success")
