@@ -291,10 +291,14 @@ fn errors(document: &Document, operation: &Operation) -> (Vec<Error>, String) {
         if !status.starts_with(['4', '5']) {
             continue;
         }
-        if response.reference.is_some() {
+        let here: Vec<Error> = codes(status, response).collect();
+        let (usual, special): (Vec<_>, Vec<_>) = here
+            .into_iter()
+            .partition(|error| is_shared(document, &error.code));
+        if response.reference.is_some() || !usual.is_empty() {
             shared.insert(status.as_str());
         }
-        own.extend(codes(status, response).filter(|error| !is_shared(document, &error.code)));
+        own.extend(special);
     }
     let shared: Vec<&str> = shared.into_iter().collect();
     (own, shared.join(", "))

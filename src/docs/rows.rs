@@ -121,6 +121,9 @@ impl Reader<'_> {
     }
 }
 
+/// A number from which on a limit is only that of its type.
+const NO_LIMIT: u64 = u32::MAX as u64;
+
 /// What a value is limited to, in words; may be empty.
 fn limits(schema: &Schema) -> String {
     if !schema.r#enum.is_empty() {
@@ -128,7 +131,7 @@ fn limits(schema: &Schema) -> String {
         return format!("one of {}", words.collect::<Vec<_>>().join(", "));
     }
     let span = |min: Option<u64>, max: Option<u64>, what: &str| match (min.unwrap_or(0), max) {
-        (_, None) => None,
+        (_, None | Some(NO_LIMIT..)) => None,
         (0, Some(max)) if !what.is_empty() => Some(format!("at most {max}{what}")),
         (min, Some(max)) => Some(format!("{min} to {max}{what}")),
     };

