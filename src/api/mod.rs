@@ -7,7 +7,11 @@ use axum::Router;
 
 use crate::http::state::AppState;
 
+pub use native::openapi::document;
+
 /// `/api/v1/...`, `/healthz`, `/readyz`.
 pub fn router(state: &AppState) -> Router {
-    native::router(state).merge(health::router(state))
+    native::router(state)
+        .merge(native::openapi::router(&state.public_url))
+        .merge(health::router(state))
 }

@@ -1,10 +1,12 @@
 //! The command line: its shape, and a file for each command.
 
+pub mod completions;
 pub mod config;
 mod flags;
 pub mod health;
 pub mod jobs;
 pub mod keys;
+pub mod man;
 mod reach;
 pub mod serve;
 pub mod sign;
@@ -55,6 +57,10 @@ pub enum Command {
     Health(HealthArgs),
     /// Show or check the settings
     Config(ConfigArgs),
+    /// Print the completion script of a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write all of them
+    Man(man::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -198,6 +204,8 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> io::Result<u8> {
         }
         Command::Health(args) => health::run(args, console),
         Command::Config(args) => config::run(args, console),
+        Command::Completions(args) => completions::run(&args, console),
+        Command::Man(args) => man::run(&args, console),
     }
 }
 

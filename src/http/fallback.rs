@@ -10,7 +10,7 @@ pub async fn no_route() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "no_route",
-        "There is nothing at this path. The API is under /api/v1/.",
+        "There is nothing at this path. The API is under /api/v1/, and described at /docs.",
     )
 }
 

@@ -1,11 +1,14 @@
 //! What the faces share: server loop, limits, authentication, bodies, errors.
 
 pub mod answer;
+pub mod assets;
 pub mod auth;
 pub mod body;
 pub mod cors;
 pub mod fallback;
+pub mod fixed;
 pub mod json;
+pub mod page;
 pub mod paging;
 pub mod path;
 pub mod problem;

@@ -79,7 +79,8 @@ This is Hookpost, ready to be tried out. It keeps what it stores in {data_dir}.
   URL      {url}
   API key  {key}
 
-The dashboard is not part of this version yet; the JSON API is.
+The dashboard is not part of this version yet; the JSON API is, and {url}/docs
+shows every call of it, each as a line to paste.
 
 Send a message:
   curl {messages} {headers} \\

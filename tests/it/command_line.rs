@@ -613,3 +613,99 @@ fn the_program_tells_its_version() {
     let out = Place::new().run(&["--version"]).worked();
     assert_eq!(out, format!("hookpost {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+/// Whether this machine has the program; says what is left out when not.
+fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output();
+    let has = found.is_ok_and(|output| output.status.success());
+    if !has {
+        eprintln!("SKIPPED: {program} is not installed");
+    }
+    has
+}
+
+#[test]
+fn shells_take_their_completions() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = place.run(&["completions", shell]).worked();
+        for word in ["rotate", "--retry-schedule", "completions"] {
+            let word = word.trim_start_matches('-');
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        let file = place.path(shell);
+        fs::write(&file, script).unwrap();
+        if ["bash", "zsh", "fish"].contains(&shell) && has(shell) {
+            let read = Command::new(shell).arg("-n").arg(&file).output().unwrap();
+            let said = String::from_utf8_lossy(&read.stderr);
+            assert!(read.status.success() && said.is_empty(), "{shell}: {said}");
+        }
+    }
+    place
+        .run(&["completions", "dash"])
+        .refused(2, &["possible values: bash"]);
+}
+
+#[test]
+fn bash_completes_commands_and_flags() {
+    let place = Place::new();
+    fs::write(
+        place.path("script"),
+        place.run(&["completions", "bash"]).worked(),
+    )
+    .unwrap();
+    for (words, want) in [
+        ("hookpost ke", "keys"),
+        ("hookpost keys ro", "rotate"),
+        ("hookpost serve --retry", "--retry-schedule"),
+    ] {
+        let (_, last) = words.rsplit_once(' ').unwrap();
+        let asks = format!(
+            "source ./script; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _hookpost hookpost '{last}' ''; echo \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        let bash = bash.current_dir(place.0.path()).args(["-c", &asks]);
+        let out = Ran::from(bash.output().unwrap()).worked();
+        assert_eq!(out.trim_end(), want, "{words}");
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let place = Place::new();
+    let page = place.run(&["man"]).worked();
+    assert!(page.contains(".TH hookpost 1"), "{page}");
+    assert_eq!(place.run(&["man", "--dir", "pages"]).worked(), "");
+    let pages = fs::read_dir(place.path("pages")).unwrap();
+    let mut pages: Vec<PathBuf> = pages.map(|entry| entry.unwrap().path()).collect();
+    pages.sort();
+    let is_there = |name: &str| pages.contains(&place.path("pages").join(name));
+    for name in ["hookpost.1", "hookpost-serve.1", "hookpost-keys-rotate.1"] {
+        assert!(is_there(name), "{name}");
+    }
+    assert!(!is_there("hookpost-help.1"), "there is no such command");
+    assert_eq!(
+        fs::read_to_string(place.path("pages/hookpost.1")).unwrap(),
+        page
+    );
+    if has("groff") {
+        let read = Command::new("groff")
+            .args(["-ww", "-man", "-Tutf8"])
+            .args(&pages)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&read.stderr);
+        assert!(read.status.success() && said.is_empty(), "{said}");
+        let text = String::from_utf8_lossy(&read.stdout);
+        assert!(text.contains("whsec_") || text.contains("HOOKPOST_DATA_DIR"));
+    }
+}
+
+#[test]
+fn a_manual_that_cannot_be_written_says_where() {
+    let place = Place::new();
+    fs::write(place.path("file"), "").unwrap();
+    let ran = place.run(&["man", "--dir", "file/pages"]);
+    ran.refused(1, &["cannot make the folder file/pages"]);
+}

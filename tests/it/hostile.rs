@@ -6,12 +6,14 @@
 //! requests; time stands still, so that nothing else changes the store.
 
 mod client;
+mod documented;
 pub(crate) mod routes;
 
 use hookpost::domain::ids::{ApplicationKey, Ids, Key as _};
 use hookpost::domain::principal::{Principal, Scope};
 use hookpost::domain::secret::Secret;
 use hookpost::domain::time::Timestamp;
+use hookpost::http::assets;
 use serde_json::{Value, json};
 
 use self::client::{Ask, Sent, Told};
@@ -185,6 +187,8 @@ impl World {
             "{atmpt}" => &place.atmpt,
             "{job}" => &place.job,
             "{token}" => &self.token,
+            "{page}" => "messages",
+            "{file}" => assets::path("tokens.css").trim_start_matches("/static/"),
             "{name}" => EVENT_TYPE,
             "{key}" => &self.key,
             "{env}" => &self.env,
@@ -415,8 +419,8 @@ async fn methods_that_a_path_does_not_take_are_refused_with_those_it_takes() {
             .header("origin", "https://a.test")
             .header("access-control-request-method", "PUT");
         let want = match route.face() {
-            Face::Api => Want::Is(204),
-            Face::Health => Want::Is(405),
+            Face::Api | Face::Document => Want::Is(204),
+            Face::Health | Face::Pages => Want::Is(405),
             Face::Inbox => Want::Good,
         };
         world.ask("preflight", route, &preflight, &want).await;
@@ -637,7 +641,7 @@ async fn without_one_right_key_nothing_is_said() {
         for (n, ask) in asks.iter().enumerate() {
             let want = match route.face() {
                 Face::Api => Want::Code(401, "unauthorized"),
-                Face::Health | Face::Inbox => Want::Good,
+                Face::Health | Face::Document | Face::Pages | Face::Inbox => Want::Good,
             };
             world.ask(&format!("key {n}"), &route, ask, &want).await;
         }

@@ -11,6 +11,8 @@ mod crash_loop;
 mod deliveries;
 #[cfg(unix)]
 mod disk_full;
+#[cfg(unix)]
+mod docs;
 mod environments;
 mod erasing;
 mod event_types;
@@ -26,6 +28,7 @@ mod job_commands;
 mod job_crash;
 mod jobs;
 mod layers;
+mod openapi;
 mod operational_events;
 mod payload_forms;
 mod python_verification;

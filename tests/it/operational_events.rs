@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::schema;
 use crate::support::sink::{Reply, Sink};
 
 const EVENTS: &str = "/api/v1/applications/operational-events";
@@ -15,10 +16,23 @@ async fn events(app: &TestApp) -> Vec<Value> {
     let mut messages = app.get(&path).await.ok(200).json();
     let messages = messages.as_array_mut().expect("a list");
     messages.reverse();
-    messages
+    let events: Vec<Value> = messages
         .iter()
         .map(|message| message["payload"].clone())
-        .collect()
+        .collect();
+    are_as_documented(app, &events).await;
+    events
+}
+
+async fn are_as_documented(app: &TestApp, events: &[Value]) {
+    let document = app.get("/api/v1/openapi.json").await.ok(200).json();
+    for event in events {
+        let name = event["type"].as_str().expect("a type");
+        let content = &document["webhooks"][name]["post"]["requestBody"]["content"];
+        let schema = &content["application/json"]["schema"];
+        let faults = schema::faults(&document, schema, event);
+        assert!(faults.is_empty(), "{event}: {faults:#?}");
+    }
 }
 
 fn types(events: &[Value]) -> Vec<&str> {

@@ -6,6 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{absent, application, idempotent, required_application, uid, written};
 use crate::control::applications::NAME_CHARS_MAX;
@@ -20,9 +21,12 @@ use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
-#[derive(Serialize)]
-struct Shape<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Application)]
+pub(super) struct Shape<'a> {
+    /// What people call it.
     name: &'a str,
+    /// Yours: wherever a path takes the id it takes this too.
     uid: Option<&'a str>,
     id: String,
     created: Timestamp,

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use http::header::LINK;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{absent, application, required_application};
 use crate::domain::attempt::{Attempt, CapturedResponse};
@@ -22,13 +23,18 @@ use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::store::{AttemptFilter, AttemptPage, OutcomeFilter};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape {
+#[schema(as = Attempt)]
+pub(super) struct Shape {
     id: String,
+    /// Of the message that was sent.
     message_id: String,
+    /// Of the endpoint that it was sent to.
     endpoint_id: String,
+    /// Counts from 1 within the delivery.
     number: u32,
+    /// What led to it: `scheduled` (the message or a retry) or `manual` (a replay).
     trigger: &'static str,
     /// `delivered` or `failed`.
     outcome: &'static str,
@@ -36,14 +42,23 @@ struct Shape {
     result: &'static str,
     /// What went wrong when there was no response.
     detail: Option<String>,
+    /// Of the response; 0 when there was none.
     status_code: u16,
+    /// When it began.
     timestamp: Timestamp,
+    /// How long it took, in milliseconds.
     duration_ms: u32,
+    /// Where it was sent.
     url: String,
+    /// The address that was dialled.
     peer: Option<String>,
+    /// How long each part took.
     timing: TimingShape,
+    /// When the next attempt is due; null when there is none.
     next_attempt_timestamp: Option<Timestamp>,
+    /// What was sent.
     request: RequestShape,
+    /// What came back.
     response: Option<ResponseShape>,
 }
 
@@ -52,38 +67,54 @@ struct Shape {
     clippy::struct_field_names,
     reason = "the unit is part of each name in the answer"
 )]
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AttemptTiming)]
 struct TimingShape {
+    /// Finding the address; 0 on a kept connection.
     dns_us: u32,
+    /// Connecting; 0 on a kept connection.
     connect_us: u32,
+    /// The TLS handshake; 0 on a kept connection.
     tls_us: u32,
+    /// From the request to the first byte of the response.
     first_byte_us: u32,
+    /// All of it.
     total_us: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AttemptRequest)]
 struct RequestShape {
+    /// Always POST.
     method: &'static str,
+    /// As sent, the values of secret headers masked.
     headers: Vec<HeaderShape>,
     /// Fields of the payload that were to be headers, and could not be.
     left_out: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AttemptResponse)]
 struct ResponseShape {
+    /// As they came.
     headers: Vec<HeaderShape>,
+    /// The first 16 KB.
     body: String,
     /// `utf-8`, or `base64` when the bytes are not UTF-8.
     body_encoding: &'static str,
+    /// Whether more came than is shown.
     truncated: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Header)]
 struct HeaderShape {
+    /// Its name.
     name: String,
+    /// Its value.
     value: String,
 }
 

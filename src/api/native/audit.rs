@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use http::header::LINK;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AuditKey, Ids, Key as _};
@@ -15,14 +16,20 @@ use crate::http::paging::Params;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape<'a> {
+#[schema(as = AuditEntry)]
+pub(super) struct Shape<'a> {
     id: String,
+    /// When it was done.
     timestamp: Timestamp,
+    /// Who did it, in words.
     actor: &'a str,
+    /// What was done.
     action: &'a str,
+    /// The id of what it was done to.
     subject: &'a str,
+    /// More, in words; may be empty.
     detail: &'a str,
     /// Null when it is about the environment itself.
     application_id: Option<String>,

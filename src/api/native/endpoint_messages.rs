@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{endpoints, messages, required_application};
 use crate::domain::delivery::{Delivery, DeliveryState};
@@ -18,25 +19,37 @@ use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape<'a> {
+#[schema(as = Delivery)]
+pub(super) struct Shape<'a> {
     id: String,
     created: Timestamp,
     updated: Timestamp,
+    /// The attempts so far, oldest first; the last few when there are many.
     attempts: Vec<AttemptShape>,
+    /// How many there were.
     attempt_count: u32,
+    /// Where it goes.
     endpoint: endpoints::Shape<'a>,
+    /// What goes there.
     message: messages::Shape<'a>,
+    /// When the next attempt is due; null when there is none, or it is held.
     next_attempt_timestamp: Option<Timestamp>,
+    /// `pending`: an attempt is due, or held. `sending`. `success`. `failed`: exhausted.
+    /// `disabled`: the endpoint is disabled or was removed.
     status: &'static str,
+    /// Of the last attempt.
     timestamp: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AttemptMark)]
 struct AttemptShape {
+    /// What came back; 0 when there was no response.
     status_code: u16,
+    /// When.
     timestamp: Timestamp,
 }
 

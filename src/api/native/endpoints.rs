@@ -9,6 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::applications::skip_and_take;
 use super::{absent, application, idempotent, required_application, uid, written};
@@ -35,45 +36,70 @@ use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
-const DESCRIPTION_CHARS_MAX: usize = 2000;
-const SECRET_CHARS_MAX: usize = 1024;
-const SUCCESS_BODY_CHARS_MAX: usize = 1024;
+pub(super) const DESCRIPTION_CHARS_MAX: usize = 2000;
+pub(super) const SECRET_CHARS_MAX: usize = 1024;
+pub(super) const DURATION_CHARS_MAX: usize = 32;
+/// Of a word from a closed list.
+const WORD_CHARS_MAX: usize = 64;
+pub(super) const SUCCESS_BODY_CHARS_MAX: usize = 1024;
+pub(super) const SUCCESS_TYPE_CHARS_MAX: usize = 256;
 
 #[expect(
     clippy::struct_excessive_bools,
     reason = "switches that have nothing to do with one another"
 )]
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Endpoint)]
 pub(super) struct Shape<'a> {
+    /// A message must have one of them; empty: every message.
     channels: &'a [String],
+    /// Whether it takes messages: false as well when Hookpost disabled it.
     enabled: bool,
+    /// What it subscribes to; empty: everything.
     event_types: Vec<&'a str>,
+    /// Sent with every delivery; values whose names say secret are shown as `••••`.
     headers: BTreeMap<&'a str, &'a str>,
+    /// What people call it.
     name: &'a str,
+    /// Always empty: `GET .../secret` shows one.
+    #[schema(value_type = Vec<String>)]
     secrets: [&'a str; 0],
+    /// Yours: wherever a path takes the id it takes this too.
     uid: Option<&'a str>,
+    /// Where deliveries go.
     url: &'a str,
     id: String,
     created: Timestamp,
     updated: Timestamp,
+    /// Yours.
     description: &'a str,
+    /// Whether deliveries to it wait.
     paused: bool,
+    /// How deliveries are signed; empty: not at all.
     signatures: Vec<SchemeShape<'a>>,
+    /// Whether the payload's top-level texts and numbers are sent as headers too.
     payload_in_headers: bool,
+    /// Whether what is beyond ASCII is sent as `\uXXXX`.
     ascii_body: bool,
+    /// Waits after each failure; the server's when it has none of its own.
     retry_schedule: Vec<String>,
+    /// For one attempt; null: the server's.
     timeout_seconds: Option<u64>,
+    /// Deliveries a second; null: no limit.
     rate_limit: Option<u32>,
+    /// What counts as delivered.
     success: SuccessShape<'a>,
+    /// Yours.
     metadata: &'a BTreeMap<String, String>,
+    /// That Hookpost disabled it, when and why; null when it has not.
     disabled: Option<DisabledShape>,
 }
 
 /// A scheme with the parts that it has.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum SchemeShape<'a> {
+pub(super) enum SchemeShape<'a> {
     Named {
         scheme: &'static str,
     },
@@ -107,18 +133,26 @@ impl<'a> From<&'a Scheme> for SchemeShape<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// What counts as delivered: all that is not null must hold.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = SuccessRule)]
 struct SuccessShape<'a> {
+    /// Exactly this status; null: any 2xx.
     status: Option<u16>,
+    /// What the body has to be, white space around it aside.
     body: Option<&'a str>,
+    /// What the content type has to be, its parameters aside.
     content_type: Option<&'a str>,
 }
 
 /// That Hookpost disabled the endpoint, when and why.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Disabled)]
 struct DisabledShape {
+    /// When.
     at: Timestamp,
+    /// `gone`: it answered 410. `failing`: only failures for five days.
     reason: &'static str,
 }
 
@@ -282,8 +316,9 @@ pub(super) async fn delete(
     Ok(raw_json(StatusCode::OK, show_shape(&state, &deleted)))
 }
 
-#[derive(Serialize)]
-struct SecretShape<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SigningSecret)]
+pub(super) struct SecretShape<'a> {
     /// What the libraries take.
     key: String,
     /// The text as it was given, when it was plain text.
@@ -292,8 +327,10 @@ struct SecretShape<'a> {
     previous: Vec<PreviousShape>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PreviousSecret)]
 struct PreviousShape {
+    /// When it stops signing; null: never.
     expires: Option<Timestamp>,
 }
 
@@ -389,7 +426,7 @@ fn input(body: &[u8]) -> Result<EndpointInput, Problem> {
         signatures: signatures(&mut fields),
         payload_in_headers: fields.boolean("payloadInHeaders"),
         ascii_body: fields.boolean("asciiBody"),
-        retry_schedule: fields.texts("retrySchedule", SCHEDULE_STEPS_MAX, 32),
+        retry_schedule: fields.texts("retrySchedule", SCHEDULE_STEPS_MAX, DURATION_CHARS_MAX),
         rate_limit: fields
             .integer("rateLimit", 0..=u64::from(RATE_LIMIT_MAX))
             .map(|limit| u32::try_from(limit).expect("within a limit that fits")),
@@ -418,10 +455,10 @@ fn signatures(fields: &mut Fields<'_>) -> Option<Vec<SchemeInput>> {
     let mut schemes = Vec::new();
     for mut item in fields.objects("signatures", SCHEMES_MAX)? {
         schemes.push(SchemeInput {
-            scheme: item.required_text("scheme", 64),
+            scheme: item.required_text("scheme", WORD_CHARS_MAX),
             header: item.text("header", SIGNATURE_HEADER_BYTES_MAX),
             template: item.text("template", TEMPLATE_BYTES_MAX),
-            encoding: item.text("encoding", 64),
+            encoding: item.text("encoding", WORD_CHARS_MAX),
             prefix: item.text_or_empty("prefix", PREFIX_BYTES_MAX),
         });
         fields.absorb(item);
@@ -435,7 +472,7 @@ fn success(fields: &mut Fields<'_>) -> Option<SuccessRule> {
     let rule = SuccessRule {
         status: status.map(|status| u16::try_from(status).expect("within a range that fits")),
         body: inside.text_or_empty("body", SUCCESS_BODY_CHARS_MAX),
-        content_type: inside.text("contentType", 256),
+        content_type: inside.text("contentType", SUCCESS_TYPE_CHARS_MAX),
     };
     fields.absorb(inside);
     Some(rule)

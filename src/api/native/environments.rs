@@ -6,6 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{absent, idempotent_for, written};
 use crate::domain::environment::{ENVIRONMENT_NAME_CHARS_MAX, Environment};
@@ -18,12 +19,14 @@ use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::store::Store;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape<'a> {
+#[schema(as = Environment)]
+pub(super) struct Shape<'a> {
     id: String,
+    /// Takes the id's place in paths.
     name: &'a str,
-    /// The one that every server has.
+    /// Whether it is the one that every server has.
     is_default: bool,
     created: Timestamp,
     updated: Timestamp,

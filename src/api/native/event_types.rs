@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::applications::skip_and_take;
 use super::{absent, idempotent, written};
@@ -32,17 +33,25 @@ const TYPE_BYTES_MAX: usize =
 /// Bytes of a document to import, and what surrounds it.
 const IMPORT_BYTES_MAX: usize = 1_000_000;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape<'a> {
+#[schema(as = EventType)]
+pub(super) struct Shape<'a> {
+    /// As in messages.
     name: &'a str,
+    /// For people; may have several lines.
     description: &'a str,
-    /// As it came; `{}` when nothing is said.
+    /// A JSON Schema, as it came; `{}` when nothing is said.
+    #[schema(value_type = serde_json::Value)]
     schema: &'a RawValue,
+    /// Payloads that fit the schema.
+    #[schema(value_type = Vec<serde_json::Value>)]
     examples: Vec<&'a RawValue>,
     /// Ids; those that the caller does not see are left out.
     applications: Vec<String>,
+    /// Whether every application sees it.
     for_everyone: bool,
+    /// Whether it is left out of the list.
     archived: bool,
     created: Timestamp,
     updated: Timestamp,
@@ -171,13 +180,19 @@ pub(super) async fn delete(
     Ok(json(StatusCode::OK, &shape(&deleted, state.store.ids())))
 }
 
-#[derive(Serialize)]
-struct ImportShape<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Import)]
+pub(super) struct ImportShape<'a> {
+    /// Names of types that are new.
     created: &'a [String],
+    /// Names of types that are described otherwise now.
     updated: &'a [String],
+    /// Names of types that are as they were.
     unchanged: &'a [String],
+    /// Names of types that the document does not have.
     archived: &'a [String],
     /// Always none: with any, the answer is a 422 that lists them.
+    #[schema(value_type = Vec<String>)]
     errors: [(); 0],
 }
 

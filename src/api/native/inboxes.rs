@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::LINK;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{absent, idempotent, written};
 use crate::control::Control;
@@ -24,13 +25,18 @@ use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape<'a> {
+#[schema(as = Inbox)]
+pub(super) struct Shape<'a> {
     id: String,
+    /// Names it in paths; who has it can send to the inbox.
     token: &'a str,
+    /// What people call it.
     name: &'a str,
+    /// What it takes: any method, here or anywhere below.
     url: String,
+    /// What it answers.
     answer_status: u16,
     created: Timestamp,
 }
@@ -46,17 +52,25 @@ fn shape<'a>(inbox: &'a Inbox, control: &Control) -> Shape<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ReceivedShape {
+#[schema(as = Received)]
+pub(super) struct ReceivedShape {
     id: String,
+    /// When it came.
     timestamp: Timestamp,
+    /// Its method.
     method: String,
+    /// Path and query below the inbox's URL.
     path: String,
+    /// As they came, each a name and a value.
+    #[schema(value_type = Vec<Vec<String>>)]
     headers: Vec<(String, String)>,
+    /// What was in it.
     body: String,
     /// `utf-8`, or `base64` when the bytes are not UTF-8.
     body_encoding: &'static str,
+    /// What it was answered.
     answer_status: u16,
 }
 

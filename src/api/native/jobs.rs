@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::LINK;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::attempts::{CLASS_WORDS, STATUS_CLASSES, status_class};
 use super::{absent, idempotent, required_application, written};
@@ -28,34 +29,50 @@ use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
 /// The latest time that every JSON reader can tell from the next.
-const TIME_MAX_MS: u64 = (1 << 53) - 1;
+pub(super) const TIME_MAX_MS: u64 = (1 << 53) - 1;
 /// Characters of a word from a closed list.
 const WORD_CHARS_MAX: usize = 32;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape<'a> {
+#[schema(as = Job)]
+pub(super) struct Shape<'a> {
     id: String,
+    /// What it does.
     kind: &'static str,
+    /// Where it stands; `finished`: all is in the endpoint's queue.
     state: &'static str,
     /// Why it failed.
     reason: Option<&'static str>,
+    /// Whose messages it goes through.
     application_id: String,
-    /// Null for an erasure.
+    /// Where it sends; null for an erasure.
     endpoint_id: Option<String>,
+    /// Of messages that were made from then on.
     since: Timestamp,
+    /// Of messages that were made before.
     until: Timestamp,
+    /// Of these types only; empty: any.
     event_types: Vec<&'a str>,
+    /// Of messages that have one of these only; empty: any.
     channels: &'a [String],
+    /// Of deliveries that ended so only.
     outcome: Option<&'static str>,
+    /// Of deliveries whose last attempt was answered so only.
     status_class: Option<&'static str>,
+    /// How many a second at most; null: no limit.
     rate_per_second: Option<u32>,
+    /// How many there were when it began; null when counting gave up.
     total: Option<u64>,
+    /// Messages that it looked at.
     examined: u64,
+    /// Deliveries that it made due.
     done: u64,
+    /// Those whose payload is no longer kept.
     skipped: u64,
     created: Timestamp,
     updated: Timestamp,
+    /// When it ended, however it did.
     finished: Option<Timestamp>,
 }
 
@@ -89,10 +106,12 @@ fn shape<'a>(job: &'a Job, ids: &Ids) -> Shape<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct CountShape {
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobCount)]
+pub(super) struct CountShape {
+    /// What the job would take now.
     count: u64,
-    /// Whether all was looked at.
+    /// Whether all was looked at: false when counting gave up after 1,000,000 messages.
     complete: bool,
 }
 

@@ -8,6 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{absent, idempotent_for, written};
 use crate::control::api_keys::ApiKeyInput;
@@ -25,24 +26,28 @@ use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
 /// Scopes that a body names at most, and characters of each.
-const SCOPES_MAX: usize = 32;
+pub(super) const SCOPES_MAX: usize = 32;
 const SCOPE_CHARS_MAX: usize = 64;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape<'a> {
+#[schema(as = ApiKey)]
+pub(super) struct Shape<'a> {
     id: String,
+    /// What it is called in lists.
     name: &'a str,
+    /// What it may do.
     scopes: Vec<&'static str>,
-    /// Null when it opens every application of the environment.
+    /// The only application that it sees; null when it opens every application of the environment.
     application_id: Option<String>,
     /// Enough of its text to tell keys apart by.
     begins_with: &'a str,
     /// The environment's name.
     environment: String,
     created: Timestamp,
+    /// When it stops working; null: when it is revoked.
     expires: Option<Timestamp>,
-    /// Exact to the minute.
+    /// Exact to the minute; null: never yet.
     last_used: Option<Timestamp>,
 }
 
@@ -64,7 +69,7 @@ fn shape<'a>(key: &'a ApiKey, state: &AppState) -> Shape<'a> {
 
 /// A key with its text, which is shown this once.
 #[derive(Serialize)]
-struct Issued<'a> {
+pub(super) struct Issued<'a> {
     #[serde(flatten)]
     shape: Shape<'a>,
     key: &'a str,

@@ -8,6 +8,7 @@ use http::header::LINK;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{absent, application, idempotent, required_application, uid, written};
 use crate::domain::ids::{ApplicationKey, Ids, MessageKey};
@@ -28,16 +29,21 @@ use crate::store::Accepted;
 /// Bytes of a message's body beside its payload.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 /// Messages of one batch, and bytes of its body.
-const BATCH_MESSAGES_MAX: usize = 1000;
+pub(super) const BATCH_MESSAGES_MAX: usize = 1000;
 const BATCH_BYTES_MAX: usize = 16_000_000;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Message)]
 pub(super) struct Shape<'a> {
+    /// Labels that narrow which endpoints get it.
     channels: &'a [String],
+    /// What happened, as a dotted name.
     event_type: &'a str,
     /// The bytes that came in; null once retention took them.
+    #[schema(value_type = serde_json::Value)]
     payload: Option<&'a RawValue>,
+    /// Yours. It need not be unique: in a path it means the newest message that has it.
     uid: Option<&'a str>,
     id: String,
     created: Timestamp,
@@ -147,11 +153,14 @@ fn check_size(message: &NewMessage, payload_bytes_max: usize) -> Result<(), Prob
 
 /// What a batch answers for each message: all but the payload, which would be
 /// sent back by the megabyte.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Receipt<'a> {
+#[schema(as = MessageReceipt)]
+pub(super) struct Receipt<'a> {
     id: String,
+    /// Yours.
     uid: Option<&'a str>,
+    /// What happened.
     event_type: &'a str,
     created: Timestamp,
 }

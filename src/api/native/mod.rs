@@ -17,6 +17,7 @@ mod inboxes;
 mod jobs;
 mod keys;
 mod messages;
+pub(in crate::api) mod openapi;
 mod replays;
 mod statistics;
 mod store;

@@ -5,6 +5,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{idempotent, required_application, written};
 use crate::domain::delivery::Delivery;
@@ -15,13 +16,17 @@ use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape {
+#[schema(as = Replay)]
+pub(super) struct Shape {
     /// The delivery's id, as in `endpoint-messages`.
     id: String,
+    /// Always `pending`: it is on its way.
     status: &'static str,
+    /// Attempts so far.
     attempt_count: u32,
+    /// When it is due: now.
     next_attempt_timestamp: Option<Timestamp>,
 }
 

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::required_application;
 use crate::control::FieldError;
@@ -20,43 +21,53 @@ use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::store::{StoreError, Subject};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape {
+#[schema(as = Statistics)]
+pub(super) struct Shape {
+    /// How long a slot is.
     resolution: &'static str,
-    /// When the first slot begins, and when the last one ends.
+    /// When the first slot begins.
     from: Timestamp,
+    /// When the last slot ends.
     to: Timestamp,
+    /// All slots together.
     total: Figures,
+    /// Every slot, oldest first.
     points: Vec<Point>,
 }
 
 #[derive(Serialize)]
-struct Point {
+pub(super) struct Point {
     /// When the slot begins.
     timestamp: Timestamp,
     #[serde(flatten)]
     figures: Figures,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Figures {
-    /// `None` for an endpoint: messages are accepted for an application.
+pub(super) struct Figures {
+    /// Messages that were accepted; null for an endpoint.
     messages: Option<u64>,
+    /// Of their payloads; null for an endpoint.
     payload_bytes: Option<u64>,
-    /// Attempts, by verdict.
+    /// Attempts that delivered.
     delivered: u64,
+    /// Attempts that failed.
     failed: u64,
     /// Attempts among `failed` without any HTTP answer.
     unanswered: u64,
+    /// Attempts by what an attempt's `result` says.
     outcomes: Outcomes,
+    /// How long attempts took, in milliseconds.
     latency_ms: Latency,
+    /// Of payloads that were sent.
     sent_bytes: u64,
 }
 
 /// Attempts by the name of their outcome: every name, zeros too.
-struct Outcomes([u64; OUTCOMES.len()]);
+pub(super) struct Outcomes([u64; OUTCOMES.len()]);
 
 impl Serialize for Outcomes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -65,12 +76,17 @@ impl Serialize for Outcomes {
 }
 
 /// Of all attempts, those without an answer too; `None` when there were none.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Latency {
+    /// Half of the attempts took no longer.
     p50: Option<u32>,
+    /// Of 100 attempts 95 took no longer.
     p95: Option<u32>,
+    /// Of 100 attempts 99 took no longer.
     p99: Option<u32>,
+    /// The longest.
     max: Option<u32>,
+    /// The average.
     mean: Option<u64>,
 }
 

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::http::answer::json;
 use crate::http::auth::Caller;
@@ -11,14 +12,19 @@ use crate::http::paging::Params;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shape {
+#[schema(as = StoreFigures)]
+pub(super) struct Shape {
+    /// Messages that are kept.
     messages: u64,
+    /// Attempts that are kept.
     attempts: u64,
     /// Deliveries that wait.
     waiting: u64,
+    /// Attempts that are being made.
     in_flight: usize,
+    /// All payloads together.
     payload_bytes: u64,
     /// An estimate of what the content takes on disk: what retention by size goes by.
     content_bytes: u64,

@@ -26,16 +26,24 @@ pub(crate) struct Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Face {
     Api,
+    /// What describes the API, to anybody.
+    Document,
     Health,
+    /// Pages and their files.
+    Pages,
     Inbox,
 }
 
 impl Route {
     pub(crate) fn face(&self) -> Face {
-        if self.path.starts_with("/api/v1") {
+        if self.path == "/api/v1/openapi.json" {
+            Face::Document
+        } else if self.path.starts_with("/api/v1") {
             Face::Api
         } else if self.path.starts_with("/in/") {
             Face::Inbox
+        } else if self.path.starts_with("/docs") || self.path.starts_with("/static") {
+            Face::Pages
         } else {
             Face::Health
         }
@@ -200,6 +208,8 @@ impl Route {
             | "/inboxes"
             | "/keys"
             | "/store"
+            | "/openapi.json"
+            | "/docs"
             | "/healthz"
             | "/readyz" => &[],
             one_thing if one_thing.ends_with('}') => &[],
@@ -215,6 +225,10 @@ pub(crate) fn all() -> Vec<Route> {
         path: format!("/api/v1{path}"),
     });
     let others = [
+        ("GET", "/api/v1/openapi.json"),
+        ("GET", "/docs"),
+        ("GET", "/docs/{page}"),
+        ("GET", "/static/{file}"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("POST", "/in/{token}"),
