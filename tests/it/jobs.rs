@@ -198,7 +198,9 @@ async fn assert_told_and_audited(scene: &Scene) {
     assert_eq!(data["done"], 2);
     assert_eq!(data["total"], 2);
     assert_eq!(data["endpointId"], json!(scene.endpoint));
-    let audit = scene.app.get("/api/v1/audit").await.ok(200).items();
+    let mut audit = scene.app.get("/api/v1/audit").await.ok(200).items();
+    // Not the making of the key that asks.
+    audit.retain(|entry| entry["action"] == "job.started");
     assert_eq!(audit.len(), 2);
     assert_eq!(audit[0]["action"], "job.started");
     assert_eq!(audit[0]["detail"], "recovery");
