@@ -105,7 +105,7 @@ impl Control {
         self.judge(moved).await?;
         Ok(self
             .store
-            .update_endpoint(principal.scope, application, endpoint, change)
+            .update_endpoint(principal, application, endpoint, change)
             .await?)
     }
 

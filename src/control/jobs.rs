@@ -1,5 +1,7 @@
 //! Starting, pacing and cancelling jobs, and erasing content.
 
+use tokio::sync::Semaphore;
+
 use super::{Control, ControlError, FieldError};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{ApplicationKey, EndpointKey, JobKey, MessageKey};
@@ -7,7 +9,11 @@ use crate::domain::job::{Job, JobFilter, JobKind, NewJob, Selection, Standing};
 use crate::domain::message::StoredMessage;
 use crate::domain::principal::{Principal, Scope};
 use crate::domain::time::Timestamp;
-use crate::store::{Idempotent, JobCount, Written};
+use crate::store::{Idempotent, JobCount, Refusal, Written};
+
+/// Counts that run at once; others wait. They walk through much, on threads
+/// that deliveries need too.
+const COUNTS_MAX: usize = 2;
 
 /// What a caller gives for a job. `None`: left out.
 #[derive(Clone, Debug, Default)]
@@ -82,15 +88,19 @@ impl Control {
         Ok(erased.await?)
     }
 
-    /// Sets how much a job takes in a second; 0 takes the limit away.
+    /// Sets how much a job takes in a second; 0 takes the limit away, `None`
+    /// leaves the job as it is.
     pub async fn set_job_rate(
         &self,
         principal: Principal,
         key: JobKey,
-        rate_per_second: u32,
+        rate_per_second: Option<u32>,
     ) -> Result<Job, ControlError> {
-        let rate = limit(rate_per_second);
-        Ok(self.store.set_job_rate(principal.scope, key, rate).await?)
+        let scope = principal.scope;
+        let Some(rate) = rate_per_second.map(limit) else {
+            return Ok(self.store.find_job(scope, key)?.ok_or(Refusal::NoJob)?);
+        };
+        Ok(self.store.set_job_rate(scope, key, rate).await?)
     }
 
     /// Cancels a job. One that has ended stays as it is.
@@ -109,6 +119,9 @@ impl Control {
         new: NewJob,
         idempotent: Option<Idempotent<Job>>,
     ) -> Result<Written<Job>, ControlError> {
+        if let Some(answer) = self.store.repeated(idempotent.as_ref())? {
+            return Ok(Written::Repeated(answer));
+        }
         let counted = self.count(principal.scope, new.clone()).await?;
         let total = counted.complete.then_some(counted.count);
         let started = self.store.start_job(principal, new, total, idempotent);
@@ -117,8 +130,14 @@ impl Control {
 
     /// Counts on a thread where that holds up nobody.
     async fn count(&self, scope: Scope, new: NewJob) -> Result<JobCount, ControlError> {
+        static TURNS: Semaphore = Semaphore::const_new(COUNTS_MAX);
+        let turn = TURNS.acquire().await.expect("it is never closed");
         let store = self.store.clone();
-        let counting = tokio::task::spawn_blocking(move || store.count_job(scope, &new));
+        let counting = tokio::task::spawn_blocking(move || {
+            // Whoever asked may be gone; the turn ends with the work all the same.
+            let _turn = turn;
+            store.count_job(scope, &new)
+        });
         let counted = counting
             .await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));

@@ -16,7 +16,7 @@ pub const EXAMPLE_BYTES_MAX: usize = 64 * 1024;
 pub const APPLICATIONS_MAX: usize = 1000;
 /// Types of one environment, and bytes of all their texts.
 pub const TYPES_MAX: u64 = 10_000;
-pub const TYPES_BYTES_MAX: u64 = 64 << 20;
+pub const TYPES_BYTES_MAX: u64 = 16 << 20;
 
 /// Names that paths below `/event-types` have for something else.
 const NAMES_RESERVED: [&str; 1] = ["imports"];

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::event_type::{
-    Content, EXAMPLES_MAX, ImportedType, SCHEMA_BYTES_MAX, check_description, check_name,
+    Content, EXAMPLE_BYTES_MAX, EXAMPLES_MAX, ImportedType, SCHEMA_BYTES_MAX, check_description,
+    check_name,
 };
 use super::json_schema::{DIALECT_DEFAULT, Fault, is_legacy, item, known_dialect, member};
 
@@ -29,6 +30,10 @@ const DATA: [&str; 6] = [
     "example",
     "examples",
 ];
+/// Bytes of schemas and examples that one document may come to.
+const TEXT_BYTES_MAX: usize = 8 << 20;
+/// What is told about one document.
+const FAULTS_MAX: usize = 100;
 /// Keywords whose values are schemas by name.
 const NAMED: [&str; 6] = [
     "$defs",
@@ -66,10 +71,20 @@ pub fn webhooks(document: &Value) -> Result<Vec<Webhook>, Vec<Fault>> {
     }
     let mut found = Vec::with_capacity(items.len());
     for (name, webhook) in items {
+        if reader.faults.len() == FAULTS_MAX || reader.text_bytes > TEXT_BYTES_MAX {
+            break;
+        }
         match reader.webhook(name, webhook, &member(&path, name)) {
             Ok(webhook) => found.push(webhook),
             Err(fault) => reader.faults.push(fault),
         }
+    }
+    if reader.text_bytes > TEXT_BYTES_MAX {
+        let detail = format!(
+            "has more than {} MB of schemas and examples once references are followed; import it in parts",
+            TEXT_BYTES_MAX >> 20
+        );
+        reader.faults.push(Fault::new(path, detail));
     }
     if reader.faults.is_empty() {
         Ok(found)
@@ -86,6 +101,8 @@ struct Reader<'a> {
     dialect: &'static str,
     /// Has `nullable`, as 3.0 has.
     has_nullable: bool,
+    /// Of the schemas and examples so far: references can make much of little.
+    text_bytes: usize,
     faults: Vec<Fault>,
 }
 
@@ -112,6 +129,7 @@ impl<'a> Reader<'a> {
             field: if old { "x-webhooks" } else { "webhooks" },
             dialect: dialect.ok_or_else(|| Fault::new("document.jsonSchemaDialect", detail))?,
             has_nullable: old,
+            text_bytes: 0,
             faults: Vec::new(),
         })
     }
@@ -138,8 +156,15 @@ impl<'a> Reader<'a> {
             {
                 examples = self.examples_of_schema(schema, &schema_path);
             }
+            self.text_bytes += content.schema.as_ref().map_or(0, String::len);
             for (path, example) in examples.into_iter().take(EXAMPLES_MAX) {
-                content.examples.push(example.to_string());
+                let text = example.to_string();
+                self.text_bytes += text.len();
+                if text.len() > EXAMPLE_BYTES_MAX {
+                    let detail = format!("must have at most {EXAMPLE_BYTES_MAX} bytes");
+                    return Err(Fault::new(path, detail));
+                }
+                content.examples.push(text);
                 example_paths.push(path);
             }
         }
@@ -624,6 +649,37 @@ mod tests {
                 .err()
                 .map(|mut faults| faults.remove(0).path);
             assert_eq!(fault.as_deref(), want, "{head}");
+        }
+    }
+
+    #[test]
+    fn references_do_not_make_much_of_little() {
+        let many: Map<String, Value> = (0..WEBHOOKS_MAX)
+            .map(|n| {
+                let path_item = json!({"$ref": "#/components/pathItems/P"});
+                (format!("a{n}"), path_item)
+            })
+            .collect();
+        for (example_bytes, want) in [
+            (EXAMPLE_BYTES_MAX - 2, "import it in parts"),
+            (EXAMPLE_BYTES_MAX, "must have at most 65536 bytes"),
+        ] {
+            let examples: Map<String, Value> = (0..EXAMPLES_MAX)
+                .map(|n| (n.to_string(), json!({"$ref": "#/components/examples/E"})))
+                .collect();
+            let media = json!({"application/json": {"examples": examples}});
+            let document = json!({
+                "openapi": "3.1.0",
+                "webhooks": many,
+                "components": {
+                    "pathItems": {"P": {"post": {"requestBody": {"content": media}}}},
+                    "examples": {"E": {"value": "x".repeat(example_bytes)}},
+                },
+            });
+            let faults = webhooks(&document).unwrap_err();
+            assert!(faults.len() <= FAULTS_MAX, "{}", faults.len());
+            let last = format!("{:?}", faults.last());
+            assert!(last.contains(want), "{last}");
         }
     }
 }

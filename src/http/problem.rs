@@ -135,7 +135,7 @@ impl From<Refusal> for Problem {
                 errors: vec![FieldError::new("name", "is the name of another one")],
                 ..Self::new(
                     StatusCode::CONFLICT,
-                    "event_type_taken",
+                    "name_taken",
                     "There is an event type of this name. Change that one with PUT, or choose another name.",
                 )
             },

@@ -14,7 +14,7 @@ use crate::domain::address::EndpointUrl;
 use crate::domain::api_key::{self, API_KEY_CHARS_MIN, API_KEY_PREFIX};
 use crate::domain::endpoint::EndpointChange;
 use crate::domain::inbox::Inbox;
-use crate::domain::principal::Scope;
+use crate::domain::principal::{Principal, Scope};
 use crate::domain::secret::Secret;
 use crate::engine::receive::{INBOX_PATH, own_inbox};
 use crate::seams::entropy::SharedEntropy;
@@ -180,7 +180,9 @@ async fn endpoint(
                 ..EndpointChange::default()
             };
             let endpoint = endpoint.settings.key;
-            store.update_endpoint(scope, key, endpoint, change).await?;
+            store
+                .update_endpoint(Principal::operator(scope), key, endpoint, change)
+                .await?;
         }
         Some(_) => {}
     }

@@ -238,6 +238,12 @@ impl Operation for Create {
         if let Some(known) = known(&self.text, batch) {
             return Ok(Ok(Some(known)));
         }
+        // A key that was revoked while its request came in makes no other.
+        if let Actor::ApiKey(by) = self.by
+            && batch.api_keys_where(|key| key.key == by).is_empty()
+        {
+            return Ok(Err(Refusal::NoApiKey));
+        }
         let environment = self.new.environment;
         if batch.environment(environment).is_none() {
             return Ok(Err(Refusal::NoEnvironment));

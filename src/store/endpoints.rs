@@ -50,13 +50,13 @@ impl Store {
     /// clears that too; nothing else does.
     pub async fn update_endpoint(
         &self,
-        scope: Scope,
+        principal: Principal,
         application: ApplicationKey,
         key: EndpointKey,
         change: EndpointChange,
     ) -> Result<LiveEndpoint, WriteError> {
         self.write_once(Update {
-            scope,
+            principal,
             application,
             key,
             change,
@@ -306,7 +306,7 @@ pub(super) fn found(
 }
 
 struct Update {
-    scope: Scope,
+    principal: Principal,
     application: ApplicationKey,
     key: EndpointKey,
     change: EndpointChange,
@@ -321,7 +321,8 @@ impl Operation for Update {
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Found, Refusal>, StoreError> {
-        let found = match found(self.scope, self.application, self.key, tables, batch)? {
+        let scope = self.principal.scope;
+        let found = match found(scope, self.application, self.key, tables, batch)? {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -344,6 +345,11 @@ impl Operation for Update {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<LiveEndpoint, StoreError> {
+        if self.change.secrets.is_some() {
+            let detail = "all secrets were replaced".to_owned();
+            let what = (AuditAction::SecretRotated, detail);
+            audit(what, self.principal, &before, tables, batch)?;
+        }
         if let Some(uid) = &self.change.uid {
             if let Some(old) = &before.settings.uid {
                 tables

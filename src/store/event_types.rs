@@ -336,6 +336,9 @@ impl Operation for Create {
         batch: &mut Batch<'_>,
     ) -> Result<Result<EventType, Refusal>, StoreError> {
         let environment = self.scope.environment;
+        if batch.environment(environment).is_none() {
+            return Ok(Err(Refusal::NoEnvironment));
+        }
         match changeable(self.scope, &self.new.name, tables)? {
             Ok(_) => return Ok(Err(Refusal::EventTypeTaken)),
             Err(_) if self.scope.covers_environment() => {}
@@ -542,12 +545,15 @@ impl Operation for Import {
     fn check(
         &mut self,
         tables: &Tables<'_>,
-        _: &mut Batch<'_>,
+        batch: &mut Batch<'_>,
     ) -> Result<Result<PlannedImport, Refusal>, StoreError> {
         if !self.scope.covers_environment() {
             return Ok(Err(Refusal::NoEventType));
         }
         let environment = self.scope.environment;
+        if batch.environment(environment).is_none() {
+            return Ok(Err(Refusal::NoEnvironment));
+        }
         let totals = read_totals(environment, &tables.event_type_totals)?;
         planned_import(
             environment,

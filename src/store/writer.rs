@@ -14,16 +14,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use redb::ReadableTable as _;
+use redb::ReadableTable;
 use serde_json::Value;
 
 use super::catalog::{ApplicationEntry, Overlay};
+use super::cipher::Cipher;
 use super::codec::{decode, encode};
 use super::open::{Inner, META_LAST_KEY, META_TOTALS};
 use super::rows::{AnswerV1, AuditV1, TotalsV1};
 use super::statistics::{RolledUp, Tally};
 use super::tables::{Tables, part};
-use super::{StoreError, tables};
+use super::{Store, StoreError, tables};
 use crate::domain::api_key::ApiKey;
 use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::delivery::Trigger;
@@ -413,19 +414,44 @@ fn stored_answer(
     tables: &Tables<'_>,
     batch: &Batch<'_>,
 ) -> Result<Option<StoredAnswer>, StoreError> {
-    let Some(sealed) = tables.idempotency.get(hash)? else {
+    answer_in(hash, &tables.idempotency, &batch.inner.cipher, batch.now)
+}
+
+fn answer_in(
+    hash: &[u8; 32],
+    answers: &impl ReadableTable<&'static [u8; 32], &'static [u8]>,
+    cipher: &Cipher,
+    now: Timestamp,
+) -> Result<Option<StoredAnswer>, StoreError> {
+    let Some(sealed) = answers.get(hash)? else {
         return Ok(None);
     };
-    let plain = batch
-        .inner
-        .cipher
-        .open("idempotency", hash, sealed.value())?;
+    let plain = cipher.open("idempotency", hash, sealed.value())?;
     let row: AnswerV1 = decode(&plain)?;
-    let fresh = batch.now.since(row.created) < IDEMPOTENCY_KEPT;
+    let fresh = now.since(row.created) < IDEMPOTENCY_KEPT;
     Ok(fresh.then(|| StoredAnswer {
         status: row.status,
         body: row.body.into(),
     }))
+}
+
+impl Store {
+    /// The answer that an idempotency key has had already. For callers that
+    /// look at something before they write: what they would find now does not
+    /// change an answer. The operation itself looks again.
+    pub fn repeated<A>(
+        &self,
+        idempotent: Option<&Idempotent<A>>,
+    ) -> Result<Option<StoredAnswer>, StoreError> {
+        let Some(idempotent) = idempotent else {
+            return Ok(None);
+        };
+        let inner = &self.inner;
+        self.read(|txn| {
+            let answers = txn.open_table(tables::IDEMPOTENCY)?;
+            answer_in(&idempotent.hash, &answers, &inner.cipher, inner.clock.now())
+        })
+    }
 }
 
 /// Takes the payload of a message out of the answer that told of it.

@@ -205,7 +205,7 @@ impl Scene {
 
     fn recover(&self) -> Job<'_> {
         let rate = if self.deliveries < QUICK {
-            self.deliveries / 3
+            self.deliveries / 10
         } else {
             0
         };

@@ -377,3 +377,51 @@ async fn reading_and_rotating_secrets_is_written_down_and_a_rotation_is_told() {
     let types: Vec<_> = events.iter().map(|event| &event["eventType"]).collect();
     assert_eq!(types, ["endpoint.updated", "endpoint.created"]);
 }
+
+#[tokio::test]
+async fn replacing_secrets_takes_the_scope_for_secrets_and_is_written_down() {
+    let flow = Flow::start(json!({})).await;
+    let made = flow
+        .app
+        .post("/api/v1/keys", json!({"scopes": ["endpoints:write"]}));
+    let key = made.await.ok(201).json()["key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = flow.rotations().replace("/secret/rotations", "");
+    let put = async |body: Value| {
+        let request = flow.app.request("PUT", &path).json(&body);
+        let request = request.header("authorization", &format!("Bearer {key}"));
+        request.send().await
+    };
+    put(json!({"name": "n", "secrets": []})).await.ok(200);
+    let refused = put(json!({"secrets": ["known"]})).await.ok(403).json();
+    assert_eq!(refused["code"], "forbidden");
+    assert_eq!(flow.audited().await, []);
+    let replaced = flow.app.put(&path, json!({"secrets": ["known"]})).await;
+    replaced.ok(200);
+    let told = [("secret.rotated".to_owned(), flow.endpoint.clone())];
+    assert_eq!(flow.audited().await, told);
+}
+
+#[tokio::test]
+async fn a_rotation_is_repeated_for_its_endpoint_and_caller_alone() {
+    let app = TestApp::start().await;
+    let make = async || {
+        let application = json!({"name": "n", "uid": "acme"});
+        app.post("/api/v1/applications", application).await.ok(201);
+        let endpoint = json!({"uid": "main"});
+        app.endpoint("acme", "https://1.1.1.1/", endpoint).await;
+    };
+    let rotate = async || {
+        let path = "/api/v1/applications/acme/endpoints/main/secret/rotations";
+        let request = app.request("POST", path).header("idempotency-key", "r-1");
+        request.send().await.ok(201).json()["key"].clone()
+    };
+    make().await;
+    let first = rotate().await;
+    assert_eq!(rotate().await, first);
+    app.delete("/api/v1/applications/acme").await.ok(200);
+    make().await;
+    assert_ne!(rotate().await, first);
+}

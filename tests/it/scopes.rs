@@ -240,7 +240,7 @@ async fn job_verbs(app: &TestApp, caller: Principal, of: &Tenant) -> Vec<(&'stat
         .expect("it reads");
     let listed = listed.iter().find(|job| job.key == of.job);
     told.push(("list jobs", found(listed)));
-    let paced = control.set_job_rate(caller, of.job, 5).await;
+    let paced = control.set_job_rate(caller, of.job, Some(5)).await;
     told.push(("pace a job", came(paced)));
     let cancelled = control.cancel_job(caller, of.job, None).await;
     told.push(("cancel a job", came(cancelled)));

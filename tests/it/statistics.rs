@@ -131,7 +131,7 @@ async fn messages_and_attempts_are_counted_for_endpoint_application_and_environm
         total.as_object_mut().expect("figures").remove("latencyMs");
         let want = json!({
             "messages": messages, "payloadBytes": bytes, "delivered": 2, "failed": failed,
-            "unanswered": refused, "outcomes": outcomes(3, refused), "sentBytes": 21,
+            "unanswered": refused, "results": outcomes(3, refused), "sentBytes": 21,
         });
         assert_eq!(total, want, "{path}");
         let first = &answer["points"][0];
@@ -145,7 +145,7 @@ async fn messages_and_attempts_are_counted_for_endpoint_application_and_environm
         let want = json!({
             "timestamp": START.0 - 23 * 3_600_000,
             "messages": zero(&messages), "payloadBytes": zero(&bytes), "delivered": 0,
-            "failed": 0, "unanswered": 0, "outcomes": outcomes(0, 0), "sentBytes": 0,
+            "failed": 0, "unanswered": 0, "results": outcomes(0, 0), "sentBytes": 0,
             "latencyMs": none,
         });
         assert_eq!(first, &want, "{path}");

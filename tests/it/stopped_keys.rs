@@ -21,7 +21,7 @@ const RATE_WANTED: f64 = 1_000.0;
 const BEFORE: Duration = Duration::from_secs(1);
 const AFTER: Duration = Duration::from_millis(1_200);
 /// The lifetime of the key that expires, as the API takes it.
-const LIFETIME_S: u64 = 2;
+const LIFETIME_S: u64 = 5;
 
 /// What a connection saw.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,7 +130,7 @@ fn hammer(
 }
 
 #[test]
-fn a_key_stops_at_once_under_a_thousand_requests_a_second() {
+fn a_key_stops_at_once_while_requests_come_in() {
     let server = ServerProcess::start();
     let made = make(&server, &json!({"name": "revoked"}));
     let answered = AtomicBool::new(false);

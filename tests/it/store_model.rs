@@ -402,9 +402,12 @@ impl Both {
     fn update_endpoint(&mut self, key: EndpointKey, change: &Change) {
         let application = self.model.endpoints[&key].application;
         let settings = change.settings();
-        let changed = self
-            .store
-            .update_endpoint(self.scope(), application, key, settings.clone());
+        let changed = self.store.update_endpoint(
+            Principal::operator(self.scope()),
+            application,
+            key,
+            settings.clone(),
+        );
         let changed = now_or_pump(&self.store, changed);
         if self
             .model

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::applications::skip_and_take;
-use super::{absent, application, idempotent, required_application, uid, written};
+use super::{absent, application, idempotent, idempotent_for, required_application, uid, written};
 use crate::control::applications::NAME_CHARS_MAX;
 use crate::control::endpoints::{EndpointInput, RotationInput, TIMEOUT_SECONDS_MAX};
 use crate::control::signatures::SchemeInput;
@@ -23,13 +23,14 @@ use crate::domain::endpoint::{
 };
 use crate::domain::ids::Ids;
 use crate::domain::message::{CHANNEL_CHARS_MAX, CHANNELS_MAX, EVENT_TYPE_CHARS_MAX};
+use crate::domain::principal::Capability;
 use crate::domain::retry::SCHEDULE_STEPS_MAX;
 use crate::domain::signing::{
     PREFIX_BYTES_MAX, SCHEMES_MAX, SIGNATURE_HEADER_BYTES_MAX, Scheme, TEMPLATE_BYTES_MAX,
 };
 use crate::domain::time::Timestamp;
 use crate::http::answer::{json, raw_json, to_json};
-use crate::http::auth::Caller;
+use crate::http::auth::{Caller, expect};
 use crate::http::body::{self, Fields, SETTINGS_BYTES_MAX};
 use crate::http::paging::Params;
 use crate::http::path::Path;
@@ -287,6 +288,13 @@ pub(super) async fn update(
         .find_endpoint(&entry, &ep)?
         .ok_or_else(|| Problem::not_found("endpoint"))?;
     let input = input(&body)?;
+    if input
+        .secrets
+        .as_ref()
+        .is_some_and(|secrets| !secrets.is_empty())
+    {
+        expect(principal, Capability::Secrets)?;
+    }
     let control = state.control();
     let changed = control
         .update_endpoint(
@@ -374,7 +382,6 @@ pub(super) async fn rotate(
     State(state): State<AppState>,
     Caller(principal): Caller,
     Path((app, ep)): EndpointPath,
-    OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -382,7 +389,6 @@ pub(super) async fn rotate(
         let now = rotated.settings.updated;
         (StatusCode::CREATED, to_json(&secret_shape(rotated, now)))
     };
-    let idempotent = idempotent(&headers, principal, uri.path(), render)?;
     let body = body::read(&headers, body, SETTINGS_BYTES_MAX).await?;
     let entry = required_application(&state, principal, &app)?;
     let endpoint = state
@@ -390,7 +396,12 @@ pub(super) async fn rotate(
         .find_endpoint(&entry, &ep)?
         .ok_or_else(|| Problem::not_found("endpoint"))?;
     let (application, endpoint) = (entry.application.key, endpoint.settings.key);
-    let input = rotation(&body)?;
+    // The answer has a secret: it is for this caller, and about this endpoint,
+    // whatever has its uid later.
+    let place = format!("secret rotations {}", state.store.ids().text(endpoint));
+    let idempotent = idempotent_for(&headers, principal, &place, render)?;
+    let empty = body.trim_ascii().is_empty();
+    let input = rotation(if empty { b"{}" } else { &body })?;
     let control = state.control();
     let rotated = control
         .rotate_secret(principal, application, endpoint, input, idempotent)

@@ -15,7 +15,7 @@ use crate::http::body::{self, Fields, SETTINGS_BYTES_MAX};
 use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
-use crate::store::Accepted;
+use crate::store::{Accepted, Written};
 
 /// Sends an example of an event type to one endpoint, as a message.
 pub(super) async fn create(
@@ -45,6 +45,9 @@ pub(super) async fn create(
     let at = fields.integer("example", 0..=EXAMPLES_MAX as u64 - 1);
     fields.finish()?;
     let at = at.map_or(0, |at| usize::try_from(at).expect("a small range"));
+    if let Some(answer) = state.store.repeated(idempotent.as_ref())? {
+        return Ok(written(Written::Repeated(answer), render));
+    }
     let example = state
         .control()
         .example_of(principal, application, &event_type, at)?;

@@ -73,7 +73,7 @@ pub(super) struct Shape<'a> {
     created: Timestamp,
     updated: Timestamp,
     /// When it ended, however it did.
-    finished: Option<Timestamp>,
+    ended: Option<Timestamp>,
 }
 
 fn shape<'a>(job: &'a Job, ids: &Ids) -> Shape<'a> {
@@ -102,7 +102,7 @@ fn shape<'a>(job: &'a Job, ids: &Ids) -> Shape<'a> {
         skipped: job.progress.skipped,
         created: job.created,
         updated: job.updated,
-        finished: job.state.ended(),
+        ended: job.state.ended(),
     }
 }
 
@@ -320,10 +320,7 @@ pub(super) async fn update(
     let body = body::read(&headers, body, SETTINGS_BYTES_MAX).await?;
     let key = changeable(&state, principal, &job)?;
     let mut fields = Fields::parse(&body)?;
-    if fields.raw("ratePerSecond").is_none() {
-        fields.wrong("ratePerSecond", "is missing");
-    }
-    let rate = rate(&mut fields).unwrap_or_default();
+    let rate = rate(&mut fields);
     fields.finish()?;
     let control = state.control();
     let changed = control.set_job_rate(principal, key, rate).await?;

@@ -59,7 +59,7 @@ pub(super) struct Figures {
     /// Attempts among `failed` without any HTTP answer.
     unanswered: u64,
     /// Attempts by what an attempt's `result` says.
-    outcomes: Outcomes,
+    results: Outcomes,
     /// How long attempts took, in milliseconds.
     latency_ms: Latency,
     /// Of payloads that were sent.
@@ -98,7 +98,7 @@ fn figures(counter: &Counter, subject: Subject) -> Figures {
         delivered: counter.delivered,
         failed: counter.failed,
         unanswered: counter.unanswered(),
-        outcomes: Outcomes(counter.outcomes),
+        results: Outcomes(counter.outcomes),
         latency_ms: Latency {
             p50: counter.duration_quantile_ms(50),
             p95: counter.duration_quantile_ms(95),

@@ -554,7 +554,7 @@ pub(super) const READ_ONLY: &[&str] = &[
     "examined",
     "done",
     "skipped",
-    "finished",
+    "ended",
     "isDefault",
     "environment",
     "scopes",

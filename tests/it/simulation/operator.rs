@@ -215,7 +215,9 @@ impl World {
                     .delete_endpoint(Principal::operator(scope), app, key)
                     .await
             } else {
-                store.update_endpoint(scope, app, key, change).await
+                store
+                    .update_endpoint(Principal::operator(scope), app, key, change)
+                    .await
             };
             let mut ledger = lock(&ledger);
             ledger.endpoints[number].is_busy = false;

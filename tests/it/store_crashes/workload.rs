@@ -352,7 +352,12 @@ pub(super) fn submit<'a>(store: &'a Store, env: EnvironmentKey, op: &Op) -> Subm
                     enabled: Some(enabled),
                     ..EndpointChange::default()
                 };
-                let changed = store.update_endpoint(scope, application, endpoint, change);
+                let changed = store.update_endpoint(
+                    Principal::operator(scope),
+                    application,
+                    endpoint,
+                    change,
+                );
                 Done::of(&changed.await?)
             }
             Op::DeleteEndpoint {

@@ -10,7 +10,7 @@ use crate::api::native::messages::Shape as Message;
 use crate::domain::event_type::{APPLICATIONS_MAX, DESCRIPTION_CHARS_MAX, EXAMPLES_MAX};
 use crate::domain::message::{EVENT_TYPE_CHARS_MAX, UID_CHARS_MAX};
 
-const FULL: &str = "The environment has 10,000 types, or 64 MB of their texts; delete some.";
+const FULL: &str = "The environment has 10,000 types, or 16 MB of their texts; delete some.";
 
 pub(super) fn noun() -> Noun {
     Noun {
@@ -39,7 +39,7 @@ fn operations() -> Vec<Operation> {
                 }),
             )
             .answers::<Shape>(201, "It was made.", example())
-            .refuses(409, "event_type_taken", "There is a type of this name; change that one.")
+            .refuses(409, "name_taken", "There is a type of this name; change that one.")
             .refuses(409, "event_types_full", FULL),
         Operation::get("/event-types", "listEventTypes")
             .says(
@@ -130,7 +130,7 @@ fn input(name: &'static str, create: bool) -> Fields {
         .optional(
             "forEveryone",
             flag(),
-            "`false` with no `applications`: no application sees it.",
+            "`false` with `applications: []`: no application sees it.",
         )
 }
 

@@ -218,16 +218,20 @@ fn job() -> Fields {
         .required(
             "endpointId",
             nullable(any_text()),
-            "Of the endpoint that it was for; null when for all of them.",
+            "Of the endpoint that it sent to; null for an erasure.",
         )
         .required(
             "total",
             nullable(count()),
-            "Messages that it had before it; null when that was not counted.",
+            "What was counted before it began; null when counting gave up.",
         )
         .required("examined", count(), "Messages that it looked at.")
-        .required("done", count(), "Deliveries that it made due.")
-        .required("skipped", count(), "Messages that it left alone.")
+        .required(
+            "done",
+            count(),
+            "Deliveries that it made due, or messages that it erased.",
+        )
+        .required("skipped", count(), "Those whose payload is no longer kept.")
 }
 
 fn job_example() -> Value {

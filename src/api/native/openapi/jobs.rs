@@ -93,7 +93,7 @@ fn operations() -> Vec<Operation> {
         slow(Operation::put("/jobs/{job}", "updateJob"))
             .says("Change the pace of a job", "")
             .takes(
-                Fields::named("JobChange").required("ratePerSecond", rate(), "How many a second at most; 0: no limit."),
+                Fields::named("JobChange").optional("ratePerSecond", rate(), "How many a second at most; 0: no limit."),
                 json!({"ratePerSecond": 50}),
             )
             .answers::<Shape>(200, "The job as it is now.", example())
@@ -203,7 +203,7 @@ fn example() -> Value {
         "skipped": 0,
         "created": MADE_MS,
         "updated": MADE_MS,
-        "finished": null,
+        "ended": null,
     })
 }
 

@@ -102,7 +102,7 @@ fn example() -> Value {
         "delivered": 1198,
         "failed": 31,
         "unanswered": 4,
-        "outcomes": {
+        "results": {
             "response": 1225, "timedOut": 3, "dnsFailed": 0, "refused": 1, "reset": 0, "tlsFailed": 0,
             "blockedAddress": 0, "protocol": 0,
         },
