@@ -730,10 +730,20 @@ pub(super) fn turn_away(inner: &Inner, error: &StoreError) {
 fn process(inner: &Arc<Inner>, mut jobs: Vec<Box<dyn Job>>) {
     match commit(inner, &mut jobs) {
         Ok(changes) => {
+            // Whoever erased something is answered when nothing in memory can
+            // send it any more; all others as soon as it is on disk.
+            let tells_first = changes
+                .iter()
+                .any(|change| matches!(change, Change::Cancelled { .. }));
+            if tells_first {
+                inner.tell(&changes);
+            }
             for job in jobs {
                 job.finish(None);
             }
-            inner.tell(&changes);
+            if !tells_first {
+                inner.tell(&changes);
+            }
         }
         Err(error) => {
             tracing::error!(%error, jobs = jobs.len(), "a commit failed; its operations are answered as unknown");
