@@ -2,7 +2,7 @@
 //! `replays`.
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, State};
+use axum::extract::{FromRequest, FromRequestParts as _, OriginalUri, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::LINK;
@@ -116,7 +116,7 @@ pub(super) struct CountShape {
 }
 
 /// What asks for a job for an endpoint.
-struct Ask {
+pub(super) struct Ask {
     principal: Principal,
     app: String,
     ep: String,
@@ -126,66 +126,35 @@ struct Ask {
     body: Body,
 }
 
-pub(super) async fn recover(
-    State(state): State<AppState>,
-    Caller(principal): Caller,
-    Path((app, ep)): Path<(String, String)>,
-    params: Params,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let ask = Ask {
-        principal,
-        app,
-        ep,
-        params,
-        uri,
-        headers,
-        body,
-    };
+impl FromRequest<AppState> for Ask {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Response> {
+        type Parts = (Caller, Path<(String, String)>, Params, OriginalUri);
+        let (mut parts, body) = request.into_parts();
+        let (Caller(principal), Path((app, ep)), params, OriginalUri(uri)) =
+            Parts::from_request_parts(&mut parts, state).await?;
+        Ok(Self {
+            principal,
+            app,
+            ep,
+            params,
+            uri,
+            headers: parts.headers,
+            body,
+        })
+    }
+}
+
+pub(super) async fn recover(State(state): State<AppState>, ask: Ask) -> Result<Response, Problem> {
     start(&state, JobKind::Recovery, ask).await
 }
 
-pub(super) async fn backfill(
-    State(state): State<AppState>,
-    Caller(principal): Caller,
-    Path((app, ep)): Path<(String, String)>,
-    params: Params,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let ask = Ask {
-        principal,
-        app,
-        ep,
-        params,
-        uri,
-        headers,
-        body,
-    };
+pub(super) async fn backfill(State(state): State<AppState>, ask: Ask) -> Result<Response, Problem> {
     start(&state, JobKind::Backfill, ask).await
 }
 
-pub(super) async fn replay(
-    State(state): State<AppState>,
-    Caller(principal): Caller,
-    Path((app, ep)): Path<(String, String)>,
-    params: Params,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let ask = Ask {
-        principal,
-        app,
-        ep,
-        params,
-        uri,
-        headers,
-        body,
-    };
+pub(super) async fn replay(State(state): State<AppState>, ask: Ask) -> Result<Response, Problem> {
     start(&state, JobKind::Replay, ask).await
 }
 
