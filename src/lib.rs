@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 mod control_socket;
+pub mod dashboard;
 pub mod docs;
 pub mod domain;
 pub mod engine;

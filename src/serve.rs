@@ -139,6 +139,7 @@ struct Server {
     app: axum::Router,
     desks: Desks,
     demo: Option<Demo>,
+    stop: watch::Sender<bool>,
 }
 
 impl Server {
@@ -170,6 +171,7 @@ impl Server {
                 Some(Demo::prepare(store, &seams.entropy, &settings.data_dir, &public_url).await?)
             }
         };
+        let (stop, stopping) = watch::channel(false);
         let state = AppState::new(Parts {
             store: store.clone(),
             engine: engine.clone(),
@@ -180,6 +182,8 @@ impl Server {
                 payload_bytes_max: in_memory(settings.payload_bytes_max),
             },
             public_url: public_url.as_str().into(),
+            retention: retention(settings),
+            stopping,
         });
         Ok(Self {
             listener,
@@ -191,20 +195,17 @@ impl Server {
                 jobs: JobDesk::new(store.clone()),
             },
             demo,
+            stop,
         })
     }
 
     fn start(self, settings: &Settings) -> Running {
-        let (stop, stopping) = watch::channel(false);
+        let stopping = self.stop.subscribe();
         let drain = settings.drain_timeout;
         let limits = ServerLimits::default();
-        let retention = Retention {
-            payloads: settings.retention_payloads,
-            attempts: settings.retention_attempts,
-            bytes_max: settings.store_bytes_max,
-        };
+        let retention = retention(settings);
         Running {
-            stop,
+            stop: self.stop,
             drain,
             delivering: tokio::spawn(self.engine.run()),
             pruning: tokio::spawn(self.engine.clone().prune(retention)),
@@ -219,6 +220,14 @@ impl Server {
             control: control_socket::start(&settings.data_dir, self.desks, told(stopping), drain),
             engine: self.engine,
         }
+    }
+}
+
+fn retention(settings: &Settings) -> Retention {
+    Retention {
+        payloads: settings.retention_payloads,
+        attempts: settings.retention_attempts,
+        bytes_max: settings.store_bytes_max,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod environments;
 pub mod event_types;
 pub mod inboxes;
 pub mod jobs;
+pub mod passwords;
 mod schemas;
 pub mod signatures;
 

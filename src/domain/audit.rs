@@ -18,6 +18,16 @@ pub enum AuditAction {
     ContentErased,
     JobStarted,
     JobCancelled,
+    UserCreated,
+    UserChanged,
+    UserRemoved,
+    PasswordSet,
+    SignedIn,
+    SignInFailed,
+    SignedOutEverywhere,
+    PortalLinkCreated,
+    PortalOpened,
+    BrandingChanged,
 }
 
 impl AuditAction {
@@ -38,6 +48,16 @@ impl AuditAction {
             Self::ContentErased => "content.erased",
             Self::JobStarted => "job.started",
             Self::JobCancelled => "job.cancelled",
+            Self::UserCreated => "user.created",
+            Self::UserChanged => "user.changed",
+            Self::UserRemoved => "user.removed",
+            Self::PasswordSet => "password.set",
+            Self::SignedIn => "session.opened",
+            Self::SignInFailed => "session.refused",
+            Self::SignedOutEverywhere => "sessions.ended",
+            Self::PortalLinkCreated => "portal-link.created",
+            Self::PortalOpened => "portal.opened",
+            Self::BrandingChanged => "branding.changed",
         }
     }
 }

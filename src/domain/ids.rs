@@ -97,6 +97,8 @@ keys! {
     JobKey = "job_";
     /// An entry of the audit log.
     AuditKey = "audit_";
+    /// A person's account.
+    UserKey = "user_";
 }
 
 /// The smallest key that anything made at or after `moment` can have.

@@ -24,6 +24,8 @@ pub mod payload;
 pub mod principal;
 pub mod retry;
 pub mod secret;
+pub mod session;
 pub mod signing;
 pub mod statistics;
 pub mod time;
+pub mod user;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{ApiKeyKey, ApplicationKey, EnvironmentKey};
+use super::ids::{ApiKeyKey, ApplicationKey, EnvironmentKey, UserKey};
 
 /// The part of the store that a caller can see: one environment, or one
 /// application of it. What lies outside is not found.
@@ -147,6 +147,12 @@ impl Capabilities {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
     ApiKey(ApiKeyKey),
+    /// Somebody with an account, in the dashboard.
+    User(UserKey),
+    /// Somebody in this application's portal.
+    Customer(ApplicationKey),
+    /// Somebody who has not shown who they are.
+    Stranger,
     /// Somebody at the machine's own shell, or the server's settings.
     Operator,
 }

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::control::{ControlError, FieldError};
@@ -83,6 +83,15 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Adds the header that the problem has beside its text.
+    pub fn put_header(&self, headers: &mut HeaderMap) {
+        if let Some((name, value)) = &self.header {
+            headers.insert(name.clone(), HeaderValue::from_static(value));
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let shape = Shape {
@@ -97,10 +106,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body).into_response();
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, json);
-        if let Some((name, value)) = self.header {
-            let value = HeaderValue::from_static(value);
-            response.headers_mut().insert(name, value);
-        }
+        self.put_header(response.headers_mut());
         response
     }
 }
@@ -203,6 +209,25 @@ impl From<Refusal> for Problem {
                     "The endpoint already has {SECRETS_MAX} secrets that sign. Wait until one expires, rotate \
                      with a gracePeriodSeconds of 0, or replace all of them with PUT and `secrets`."
                 ),
+            ),
+            Refusal::NoUser => Self::not_found("user"),
+            Refusal::EmailTaken => Self {
+                errors: vec![FieldError::new("email", "has an account already")],
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "email_taken",
+                    "This e-mail address has an account already. Change that one's role instead.",
+                )
+            },
+            Refusal::LastAdmin => Self::new(
+                StatusCode::CONFLICT,
+                "last_admin",
+                "Nobody else is an admin everywhere, so this account stays one. Make another first.",
+            ),
+            Refusal::LinkUsed => Self::new(
+                StatusCode::GONE,
+                "link_used",
+                "This link was used already, or its time is over. Ask for another one.",
             ),
             Refusal::EndpointDisabled => Self::new(
                 StatusCode::CONFLICT,

@@ -16,7 +16,7 @@ use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
     AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
     EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1, InboxV1, JobV1,
-    MessageV1, ReceivedV1, TotalsV1,
+    MessageV1, ReceivedV1, TokenV1, TotalsV1, UserV1,
 };
 use super::statistics::{self, RolledUp};
 use super::tables::{
@@ -24,11 +24,12 @@ use super::tables::{
     APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES,
     DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS,
     ENVIRONMENTS, EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
-    INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, RUNNING_JOBS, TOMBSTONES,
-    counter, counter_parts, message_uid, number_text, pair, part, text_of, triple,
+    INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, RUNNING_JOBS, TOKEN_ENDS,
+    TOKEN_OWNERS, TOKENS, TOMBSTONES, USERS, counter, counter_parts, hash_of, message_uid,
+    number_hash, number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
-use super::{Store, StoreError};
+use super::{Store, StoreError, tokens};
 use crate::domain::api_key::ApiKey;
 use crate::domain::application::Application;
 use crate::domain::attempt::Attempt;
@@ -38,6 +39,7 @@ use crate::domain::environment::Environment;
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, JobKey, Key, MessageKey,
+    UserKey,
 };
 use crate::domain::message::Message;
 use crate::domain::principal::Capability;
@@ -106,6 +108,8 @@ impl Store {
             check.event_types()?;
             check.jobs()?;
             check.rest()?;
+            check.users()?;
+            check.tokens()?;
             check.counters()?;
             check.totals()?;
             Ok(check.report)
@@ -149,6 +153,10 @@ struct Opened {
     running_jobs: Rows16,
     application_jobs: ReadOnlyTable<&'static [u8; 16], &'static [u8; 8]>,
     counters: ReadOnlyTable<&'static [u8; 13], &'static [u8]>,
+    users: Rows8,
+    tokens: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    token_ends: ReadOnlyTable<&'static [u8; 40], &'static [u8]>,
+    token_owners: ReadOnlyTable<&'static [u8; 40], &'static [u8]>,
     tombstones: Rows8,
 }
 
@@ -186,6 +194,10 @@ impl Opened {
             jobs: txn.open_table(JOBS)?,
             running_jobs: txn.open_table(RUNNING_JOBS)?,
             application_jobs: txn.open_table(APPLICATION_JOBS)?,
+            users: txn.open_table(USERS)?,
+            tokens: txn.open_table(TOKENS)?,
+            token_ends: txn.open_table(TOKEN_ENDS)?,
+            token_owners: txn.open_table(TOKEN_OWNERS)?,
             tombstones: txn.open_table(TOMBSTONES)?,
         })
     }
@@ -940,6 +952,52 @@ impl Check<'_> {
                     format!("API key {} has the text of another", row.shown)
                 });
             }
+        }
+        Ok(())
+    }
+
+    fn users(&mut self) -> Result<(), StoreError> {
+        let mut emails = BTreeSet::new();
+        for row in self.tables.users.iter()? {
+            let (key, value) = row?;
+            self.saw(number(*key.value()));
+            let id = self.text::<UserKey>(number(*key.value()));
+            let row = decode::<UserV1>(value.value());
+            let Some(row) = self.readable(row, &format!("user {id}")) else {
+                continue;
+            };
+            let user = row.into_domain(UserKey::from_u64(number(*key.value())));
+            let new = emails.insert(user.email);
+            self.expect(new, |_| format!("user {id} has the address of another"));
+        }
+        Ok(())
+    }
+
+    fn tokens(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.tokens.iter()? {
+            let (hash, value) = row?;
+            let row = decode::<TokenV1>(value.value());
+            let Some(TokenV1(token)) = self.readable(row, "a token") else {
+                continue;
+            };
+            let end = number_hash(token.ends.0, hash.value());
+            let listed = self.tables.token_ends.get(&end)?.is_some();
+            self.expect(listed, |_| "a token has no end".to_owned());
+            let owned = number_hash(tokens::owner(&token.opens), hash.value());
+            let listed = self.tables.token_owners.get(&owned)?.is_some();
+            self.expect(listed, |_| "a token has no owner".to_owned());
+        }
+        for row in self.tables.token_ends.iter()? {
+            let there = self.tables.tokens.get(&hash_of(row?.0.value()))?;
+            self.expect(there.is_some(), |_| {
+                "a token ends that is not there".to_owned()
+            });
+        }
+        for row in self.tables.token_owners.iter()? {
+            let there = self.tables.tokens.get(&hash_of(row?.0.value()))?;
+            self.expect(there.is_some(), |_| {
+                "a token is owned that is not there".to_owned()
+            });
         }
         Ok(())
     }

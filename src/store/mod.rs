@@ -28,6 +28,8 @@ mod rows;
 mod statistics;
 mod sweep;
 mod tables;
+mod tokens;
+mod users;
 mod writer;
 
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub use record::Recorded;
 pub use retention::{Retention, Retired};
 pub use rows::TotalsV1 as Totals;
 pub use statistics::Subject;
+pub use tokens::{NewSession, Opened};
+pub use users::NewUser;
 pub use writer::{Change, Idempotent, Refusal, StoredAnswer, WriteError, Written};
 
 use crate::domain::ids::Ids;

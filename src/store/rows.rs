@@ -27,16 +27,18 @@ use crate::domain::event_type::{Audience, Content, EventType};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
     ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey, JobKey,
-    MessageKey, ReceivedKey,
+    MessageKey, ReceivedKey, UserKey,
 };
 use crate::domain::inbox::{Inbox, Received};
 use crate::domain::job::{Job, JobFilter, JobKind, JobState, Progress, Selection, Standing};
 use crate::domain::message::{JSON, Message, Origin};
 use crate::domain::principal::Capabilities;
 use crate::domain::secret::Secret;
+use crate::domain::session::Token;
 use crate::domain::signing::{Scheme, SigningSecret};
 use crate::domain::statistics::{Counter, Histogram};
 use crate::domain::time::Timestamp;
+use crate::domain::user::{Roles, User};
 
 macro_rules! row {
     ($name:ident, $version:literal) => {
@@ -127,6 +129,49 @@ impl ApiKeyV1 {
         }
     }
 }
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct UserV1 {
+    email: String,
+    password: Option<String>,
+    roles: Roles,
+    created: Timestamp,
+    last_sign_in: Option<Timestamp>,
+}
+row!(UserV1, 1);
+
+impl From<&User> for UserV1 {
+    fn from(user: &User) -> Self {
+        Self {
+            email: user.email.clone(),
+            password: user.password.as_ref().map(|hash| hash.expose().to_owned()),
+            roles: user.roles.clone(),
+            created: user.created,
+            last_sign_in: user.last_sign_in,
+        }
+    }
+}
+
+impl UserV1 {
+    pub(super) fn into_domain(self, key: UserKey) -> User {
+        User {
+            key,
+            email: self.email,
+            password: self.password.map(Secret::new),
+            roles: self.roles,
+            created: self.created,
+            last_sign_in: self.last_sign_in,
+        }
+    }
+}
+
+/// What a token opens.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+#[serde(transparent)]
+pub(super) struct TokenV1(pub(super) Token);
+row!(TokenV1, 1);
 
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]

@@ -56,6 +56,14 @@ tables! {
     audit, AUDIT = "audit": &'static [u8; 16] => &'static [u8];
     /// API key → [`ApiKeyV1`](super::rows::ApiKeyV1)
     api_keys, API_KEYS = "api_keys": &'static [u8; 8] => &'static [u8];
+    /// user → [`UserV1`](super::rows::UserV1)
+    users, USERS = "users": &'static [u8; 8] => &'static [u8];
+    /// SHA-256 of a token → [`TokenV1`](super::rows::TokenV1): a session, or a link that works once
+    tokens, TOKENS = "tokens": &'static [u8; 32] => &'static [u8];
+    /// when it ends (ms), key of `tokens` → nothing
+    token_ends, TOKEN_ENDS = "token_ends": &'static [u8; 40] => &'static [u8];
+    /// user, or application of a customer, key of `tokens` → nothing
+    token_owners, TOKEN_OWNERS = "token_owners": &'static [u8; 40] => &'static [u8];
     /// application → [`ApplicationV1`](super::rows::ApplicationV1)
     applications, APPLICATIONS = "applications": &'static [u8; 8] => &'static [u8];
     /// environment, application → nothing
@@ -134,6 +142,19 @@ pub(super) fn triple(first: u64, second: u64, third: u64) -> [u8; 24] {
     key[8..16].copy_from_slice(&second.to_be_bytes());
     key[16..].copy_from_slice(&third.to_be_bytes());
     key
+}
+
+/// A key of a number and a hash.
+pub(super) fn number_hash(number: u64, hash: &[u8; 32]) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    key[8..].copy_from_slice(hash);
+    key
+}
+
+/// The hash of a key of a number and a hash.
+pub(super) fn hash_of(key: &[u8; 40]) -> [u8; 32] {
+    key[8..].try_into().expect("thirty-two bytes")
 }
 
 /// Part `n` of a key of `u64` parts.

@@ -24,14 +24,14 @@ use super::open::{Inner, META_LAST_KEY, META_TOTALS};
 use super::rows::{AnswerV1, AuditV1, TotalsV1};
 use super::statistics::{RolledUp, Tally};
 use super::tables::{Tables, part};
-use super::{Store, StoreError, tables};
+use super::{Store, StoreError, tables, users};
 use crate::domain::api_key::ApiKey;
 use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::delivery::Trigger;
 use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::environment::Environment;
 use crate::domain::ids::{
-    ApplicationKey, EndpointKey, EnvironmentKey, Key, KeySequence, MessageKey,
+    ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, Key, KeySequence, MessageKey,
 };
 use crate::domain::message::Message;
 use crate::domain::principal::Actor;
@@ -108,6 +108,17 @@ pub enum Refusal {
     /// The endpoint is disabled.
     #[error("the endpoint is disabled")]
     EndpointDisabled,
+    #[error("there is no such user")]
+    NoUser,
+    /// Another account has it.
+    #[error("the e-mail address has an account")]
+    EmailTaken,
+    /// Without it nobody could make another.
+    #[error("it is the last admin of everything")]
+    LastAdmin,
+    /// It was used, or its time is over.
+    #[error("the link works no more")]
+    LinkUsed,
 }
 
 /// Why nothing, or perhaps nothing, was written.
@@ -311,7 +322,7 @@ impl Batch<'_> {
             key: self.key(),
             environment,
             application,
-            actor: self.actor_text(by),
+            actor: self.actor_text(by, tables)?,
             action: action.name().to_owned(),
             subject,
             detail,
@@ -322,11 +333,20 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn actor_text(&self, by: Actor) -> String {
-        let key = match by {
-            Actor::Operator => return "operator".to_owned(),
-            Actor::ApiKey(key) => key,
-        };
+    fn actor_text(&self, by: Actor, tables: &Tables<'_>) -> Result<String, StoreError> {
+        Ok(match by {
+            Actor::Operator => "operator".to_owned(),
+            Actor::ApiKey(key) => self.api_key_text(key),
+            Actor::User(key) => match users::read(key, tables)? {
+                Some(user) => user.email,
+                None => self.inner.ids.text(key),
+            },
+            Actor::Customer(_) => "customer, in the portal".to_owned(),
+            Actor::Stranger => "somebody".to_owned(),
+        })
+    }
+
+    fn api_key_text(&self, key: ApiKeyKey) -> String {
         match self.inner.catalog.api_key_of(key) {
             Some(known) if known.name.is_empty() => format!("API key {}", known.shown),
             Some(known) => format!("API key {} ({})", known.shown, known.name),

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 11] = [
     &["engine"],
     &["control"],
     &["http"],
-    &["api", "docs", "receiver"],
+    &["api", "dashboard", "docs", "receiver"],
     &["config"],
     &["control_socket"],
     &["serve"],

@@ -243,7 +243,9 @@ fn idempotent_for<A>(
 ) -> Result<Option<Idempotent<A>>, Problem> {
     let caller = match principal.actor {
         Actor::ApiKey(key) => crate::domain::ids::Key::as_u64(key),
-        Actor::Operator => 0,
+        Actor::User(key) => crate::domain::ids::Key::as_u64(key),
+        Actor::Customer(key) => crate::domain::ids::Key::as_u64(key),
+        Actor::Operator | Actor::Stranger => 0,
     };
     let place = format!("{} {caller}", path.trim_end_matches('/'));
     idempotent(headers, principal, &place, render)

@@ -8,9 +8,11 @@ use super::super::codec::{decode, encode};
 use super::*;
 use crate::domain::ids::Key as _;
 use crate::domain::job::{Ending, JobFailure};
+use crate::domain::session::{Customer, Holder, Link, Opens, PortalLink, Session};
 use crate::domain::signing::{
     CustomScheme, Encoding, NamedSignatures, SignedParts, StandardSignature, Template,
 };
+use crate::domain::user::Role;
 
 const T: Timestamp = Timestamp(1_795_305_600_123);
 
@@ -161,6 +163,52 @@ fn api_keys_have_their_bytes() {
          ababababababababababababababababababababababab30fbe8b584a034 \
          01fbe8b584a0340103",
     );
+}
+
+#[test]
+fn accounts_and_tokens_have_their_bytes() {
+    let user = UserV1 {
+        email: "a@b".into(),
+        password: None,
+        roles: Roles::everywhere(Role::Admin),
+        created: T,
+        last_sign_in: None,
+    };
+    check(&user, "");
+    let user = UserV1 {
+        password: Some("$x".into()),
+        roles: Roles::of_environment(EnvironmentKey::from_u64(5), Role::Viewer),
+        last_sign_in: Some(Timestamp(3)),
+        ..user
+    };
+    check(&user, "");
+    let customer = Customer {
+        environment: EnvironmentKey::from_u64(1),
+        application: ApplicationKey::from_u64(2),
+        read_only: true,
+    };
+    let session = |holder| Opens::Session(Session { holder, seen: T });
+    let portal = PortalLink {
+        customer,
+        session_seconds: 60,
+        next: "/".into(),
+    };
+    let user = UserKey::from_u64(7);
+    for (opens, want) in [
+        (session(Holder::User(user)), ""),
+        (session(Holder::Customer(customer)), ""),
+        (Opens::Link(Link::FirstAccount), ""),
+        (Opens::Link(Link::ChoosePassword(user)), ""),
+        (Opens::Link(Link::SignIn(user)), ""),
+        (Opens::Link(Link::Portal(portal)), ""),
+    ] {
+        let token = Token {
+            opens,
+            created: T,
+            ends: Timestamp(3),
+        };
+        check(&TokenV1(token), want);
+    }
 }
 
 #[test]
@@ -619,6 +667,8 @@ fn an_attempt_with_everything_has_its_bytes() {
 fn decode_as_any(bytes: &[u8]) {
     let _ = decode::<EnvironmentV1>(bytes);
     let _ = decode::<ApiKeyV1>(bytes);
+    let _ = decode::<UserV1>(bytes);
+    let _ = decode::<TokenV1>(bytes);
     let _ = decode::<ApplicationV1>(bytes);
     let _ = decode::<EndpointV1>(bytes);
     let _ = decode::<EndpointSecretsV1>(bytes);

@@ -47,6 +47,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -250,6 +251,7 @@ pub(crate) struct TestApp {
     client: Client<HttpConnector, Full<Bytes>>,
     tasks: Vec<JoinHandle<()>>,
     options: Options,
+    _stop: watch::Sender<bool>,
     folder: Option<TempDir>,
 }
 
@@ -316,6 +318,12 @@ impl TestApp {
             Arc::clone(&entropy),
             settings,
         );
+        let retention = Retention {
+            payloads: 90 * DAY,
+            attempts: 90 * DAY,
+            bytes_max: None,
+        };
+        let (stop, stopping) = watch::channel(false);
         let router = hookpost::serve::faces::router(&AppState::new(Parts {
             store: store.clone(),
             engine: engine.clone(),
@@ -326,12 +334,9 @@ impl TestApp {
                 payload_bytes_max: options.payload_bytes_max,
             },
             public_url: public_url.as_str().into(),
+            retention,
+            stopping,
         }));
-        let retention = Retention {
-            payloads: 90 * DAY,
-            attempts: 90 * DAY,
-            bytes_max: None,
-        };
         let serving = async move {
             let limits = ServerLimits::default();
             let _ = serve(
@@ -360,6 +365,7 @@ impl TestApp {
             client: Client::builder(TokioExecutor::new()).build_http(),
             tasks,
             options,
+            _stop: stop,
             folder: Some(folder),
         }
     }

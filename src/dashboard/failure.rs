@@ -1,0 +1,77 @@
+//! Pages that say what went wrong.
+
+use askama::Template;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use super::frame::Bare;
+use crate::http::page;
+use crate::http::problem::Problem;
+
+/// A request that gets a page about why it did not succeed.
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) Problem);
+
+/// What handlers give.
+pub(super) type Answered = Result<Response, Failure>;
+
+#[derive(Template)]
+#[template(path = "dashboard/failure.html")]
+struct FailurePage<'a> {
+    bare: Bare,
+    heading: &'a str,
+    problem: &'a Problem,
+    /// Whether signing in may help.
+    sign_in: bool,
+}
+
+impl Failure {
+    pub(super) fn signed_out() -> Self {
+        Self(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "signed_out",
+            "Your session is over. Sign in again; in a customer's portal, follow the link in the \
+             application that brought you here once more.",
+        ))
+    }
+
+    pub(super) fn not_found(what: &str) -> Self {
+        Self(Problem::not_found(what))
+    }
+
+    /// Which words stand above the sentence.
+    fn heading(&self) -> &'static str {
+        match self.0.status {
+            StatusCode::UNAUTHORIZED => "Signed out",
+            StatusCode::FORBIDDEN => "Not allowed",
+            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::GONE => "This link works no more",
+            StatusCode::CONFLICT => "Not done",
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => "Not understood",
+            StatusCode::TOO_MANY_REQUESTS => "Too many tries",
+            StatusCode::SERVICE_UNAVAILABLE => "Try again in a moment",
+            _ => "This did not work",
+        }
+    }
+}
+
+impl<E: Into<Problem>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let page = FailurePage {
+            bare: Bare::new(self.heading()),
+            heading: self.heading(),
+            problem: &self.0,
+            sign_in: self.0.status == StatusCode::UNAUTHORIZED,
+        };
+        let html = page.render().expect("a string takes it all");
+        let mut response = page::private(self.0.status, html);
+        self.0.put_header(response.headers_mut());
+        response
+    }
+}

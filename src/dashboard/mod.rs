@@ -1,0 +1,114 @@
+//! The dashboard, and the customers' portal: pages made here, for two viewers.
+//!
+//! A route belongs to an environment, to one application, or to both. What
+//! belongs to an application is there twice: for operators below
+//! `/env/{env}/applications/{app}`, for customers below `/portal`, where the
+//! session names the application. A handler gets its [`Place`](place::Place)
+//! from `gate`, and asks nobody else who is looking.
+
+mod access;
+mod activity;
+mod failure;
+mod form;
+mod frame;
+mod gate;
+mod place;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, MethodRouter, get, on, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::gate::Gate;
+use self::place::PORTAL;
+use crate::domain::principal::Capability;
+use crate::http::fallback::{no_method, panicked};
+use crate::http::state::AppState;
+
+/// Below which paths a route is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// `/env/{env}`
+    Environment,
+    /// `/env/{env}/applications/{app}` and `/portal`
+    Application,
+    /// All three.
+    Both,
+}
+
+/// The paths before a route's own.
+const ENVIRONMENT: &str = "/env/{env}";
+const APPLICATION: &str = "/env/{env}/applications/{app}";
+
+impl Of {
+    /// What comes before the path of such a route.
+    #[must_use]
+    pub fn bases(self) -> &'static [&'static str] {
+        match self {
+            Self::Environment => &[ENVIRONMENT],
+            Self::Application => &[APPLICATION, PORTAL],
+            Self::Both => &[ENVIRONMENT, APPLICATION, PORTAL],
+        }
+    }
+}
+
+/// Every page and form behind a session. The router is made from this table,
+/// and tests go through it, so that none is left out.
+macro_rules! routes {
+    ($($of:ident $method:ident $path:literal $capability:ident => $handler:path;)*) => {
+        /// Where, method, path, and what a viewer must be allowed for it.
+        pub const ROUTES: &[(Of, &str, &str, Capability)] =
+            &[$((Of::$of, stringify!($method), $path, Capability::$capability)),*];
+
+        fn table() -> Vec<(Of, &'static str, Capability, MethodRouter<AppState>)> {
+            vec![$((
+                Of::$of,
+                $path,
+                Capability::$capability,
+                on(MethodFilter::$method, $handler),
+            )),*]
+        }
+    };
+}
+
+routes! {
+    Both GET "" Read => activity::show;
+}
+
+/// Every route that asks for no session: method and path.
+pub const OPEN_ROUTES: &[(&str, &str)] = &[
+    ("GET", "/"),
+    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
+    ("POST", "/sign-out"),
+    ("POST", "/portal/sign-out"),
+    ("GET", "/links/{token}"),
+    ("POST", "/links/{token}"),
+];
+
+/// The pages.
+pub fn router(state: &AppState) -> Router {
+    let mut router = Router::new()
+        .route("/", get(access::home))
+        .route("/sign-in", get(access::sign_in_page).post(access::sign_in))
+        .route("/sign-out", post(access::sign_out))
+        .route("/portal/sign-out", post(access::sign_out))
+        .route("/links/{token}", get(access::follow).post(access::redeem));
+    for (of, path, wanted, method) in table() {
+        for base in of.bases() {
+            let gate = Gate {
+                state: state.clone(),
+                jar: gate::jar_of(base),
+                wanted,
+            };
+            let method = method
+                .clone()
+                .route_layer(from_fn_with_state(gate, gate::pass));
+            router = router.route(&format!("{base}{path}"), method);
+        }
+    }
+    router
+        .method_not_allowed_fallback(no_method)
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(state.clone())
+}
