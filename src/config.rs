@@ -94,6 +94,10 @@ settings! {
         Shape::Text("DURATION"), default "20s";
     /// An API key for the default environment, for set-up without a person
     api_key: Option<Secret> = values::api_key, Shape::Secret;
+    /// E-mail address of an account to make, admin of everything, for set-up without a person
+    admin_email: Option<String> = values::email, Shape::Text("EMAIL");
+    /// That account's password
+    admin_password: Option<Secret> = values::admin_password, Shape::Secret;
     /// safe, or fast: more writes in a second, a longer start after a crash
     durability: Durability = values::durability, Shape::Text("safe|fast"), default "safe";
     /// Memory for the store's cache

@@ -5,6 +5,7 @@ pub mod faces;
 mod log;
 mod own_addresses;
 mod signals;
+mod way_in;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -34,6 +35,7 @@ use crate::store::{Durability, MasterKey, Retention, Store, StoreOptions};
 
 use self::demo::Demo;
 use self::signals::Signals;
+use self::way_in::WayIn;
 
 /// What the key from `--api-key` is called in lists.
 const GIVEN_KEY_NAME: &str = "from --api-key";
@@ -67,9 +69,13 @@ pub fn serve(settings: &Settings, mode: Mode, out: &mut dyn Write) -> anyhow::Re
     let store = open_store(settings, &seams)?;
     let ended = runtime.block_on(async {
         let server = Server::assemble(settings, mode, &seams, &store).await?;
-        let (bound, demo) = (server.bound, server.demo.clone());
+        let greeting = Greeting {
+            bound: server.bound,
+            demo: server.demo.clone(),
+            way_in: server.way_in.clone(),
+        };
         let running = server.start(settings);
-        announce(settings, bound, demo.as_ref(), &store, out);
+        announce(settings, &greeting, &store, out);
         running.until_stopped(&mut signals).await
     });
     // What still runs ends first, so that nobody meets a closed store.
@@ -139,6 +145,7 @@ struct Server {
     app: axum::Router,
     desks: Desks,
     demo: Option<Demo>,
+    way_in: Option<WayIn>,
     stop: watch::Sender<bool>,
 }
 
@@ -171,6 +178,7 @@ impl Server {
                 Some(Demo::prepare(store, &seams.entropy, &settings.data_dir, &public_url).await?)
             }
         };
+        let way_in = way_in::prepare(settings, mode, store, seams, &public_url).await?;
         let (stop, stopping) = watch::channel(false);
         let state = AppState::new(Parts {
             store: store.clone(),
@@ -195,6 +203,7 @@ impl Server {
                 jobs: JobDesk::new(store.clone()),
             },
             demo,
+            way_in,
             stop,
         })
     }
@@ -298,17 +307,19 @@ async fn keep_given_key(settings: &Settings, store: &Store) -> anyhow::Result<()
     Ok(())
 }
 
-fn announce(
-    settings: &Settings,
+/// What a start says to who started it.
+struct Greeting {
     bound: SocketAddr,
-    demo: Option<&Demo>,
-    store: &Store,
-    out: &mut dyn Write,
-) {
+    demo: Option<Demo>,
+    way_in: Option<WayIn>,
+}
+
+fn announce(settings: &Settings, greeting: &Greeting, store: &Store, out: &mut dyn Write) {
+    let bound = greeting.bound;
     let data_dir = settings.data_dir.display();
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(address = %bound, %data_dir, version, "listening");
-    if demo.is_some() && !bound.ip().is_loopback() {
+    if greeting.demo.is_some() && !bound.ip().is_loopback() {
         tracing::warn!(
             "with --dev deliveries reach this machine's own services, and this address is open \
              to others; listen on loopback unless the network is yours"
@@ -320,17 +331,21 @@ fn announce(
         );
     }
     // A server whose standard output is closed serves all the same.
-    let _ = write_announcement(settings, bound, demo, out);
+    let _ = write_announcement(settings, greeting, out);
 }
 
 fn write_announcement(
     settings: &Settings,
-    bound: SocketAddr,
-    demo: Option<&Demo>,
+    greeting: &Greeting,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    let bound = greeting.bound;
     writeln!(out, "listening on http://{bound}")?;
-    if let Some(demo) = demo {
+    if let Some(way_in) = &greeting.way_in {
+        let url = settings.public_url_for(bound);
+        writeln!(out, "{}", way_in.introduction(&url))?;
+    }
+    if let Some(demo) = &greeting.demo {
         let url = PublicUrl::local(bound);
         write!(out, "\n{}", demo.introduction(&url, &settings.data_dir))?;
     }

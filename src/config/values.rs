@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::error::Rejected;
 use crate::domain::duration;
 use crate::domain::secret::Secret;
+use crate::domain::user;
 
 /// Networks in a list.
 const NETWORKS_MAX: usize = 1000;
@@ -232,6 +233,16 @@ pub(super) fn log_level(text: &str) -> Result<tracing::Level, Rejected> {
             ("trace", tracing::Level::TRACE),
         ],
     )
+}
+
+pub(super) fn email(text: &str) -> Result<String, Rejected> {
+    user::email(text).map_err(|why| Rejected::new(why, "give one such as ada@example.com"))
+}
+
+pub(super) fn admin_password(text: &str) -> Result<Secret, Rejected> {
+    user::check_password(text, "")
+        .map_err(|why| Rejected::new(&why, "give one such as the output of: openssl rand -hex 16"))?;
+    Ok(Secret::new(text))
 }
 
 pub(super) fn api_key(text: &str) -> Result<Secret, Rejected> {

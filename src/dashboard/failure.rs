@@ -23,6 +23,8 @@ struct FailurePage<'a> {
     problem: &'a Problem,
     /// Whether signing in may help.
     sign_in: bool,
+    /// Where to go from here.
+    back: &'a str,
 }
 
 impl Failure {
@@ -61,17 +63,29 @@ impl<E: Into<Problem>> From<E> for Failure {
     }
 }
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
+impl Failure {
+    /// The page, with a way on to `back`.
+    pub(super) fn page(&self, back: &str) -> Response {
         let page = FailurePage {
             bare: Bare::new(self.heading()),
             heading: self.heading(),
             problem: &self.0,
             sign_in: self.0.status == StatusCode::UNAUTHORIZED,
+            back,
         };
         let html = page.render().expect("a string takes it all");
         let mut response = page::private(self.0.status, html);
         self.0.put_header(response.headers_mut());
+        response
+    }
+}
+
+/// The problem goes along, so that the gate can write the page for who is
+/// looking.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = self.page("/");
+        response.extensions_mut().insert(self.0);
         response
     }
 }

@@ -43,6 +43,9 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         Ok((place, request)) => {
             let framed_by = framed_by(&place);
             let mut response = next.run(request).await;
+            if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+                response = Failure(problem).page(&place.base());
+            }
             page::guard(response.headers_mut(), &framed_by);
             return response;
         }

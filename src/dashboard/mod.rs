@@ -8,11 +8,20 @@
 
 mod access;
 mod activity;
+mod attempts;
+mod chart;
+mod endpoints;
 mod failure;
 mod form;
 mod frame;
 mod gate;
+mod logs;
+mod messages;
+mod notices;
+mod parts;
 mod place;
+mod pretty;
+mod standing;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -73,6 +82,37 @@ macro_rules! routes {
 
 routes! {
     Both GET "" Read => activity::show;
+    Both GET "/endpoints" Read => endpoints::index;
+    Application POST "/endpoints" Manage => endpoints::create;
+    Application GET "/endpoints/new" Manage => endpoints::new;
+    Application POST "/endpoints/inboxes" Manage => endpoints::inbox;
+    Application GET "/endpoints/{ep}" Read => endpoints::show;
+    Application GET "/endpoints/{ep}/advanced" Manage => endpoints::advanced;
+    Application POST "/endpoints/{ep}/advanced" Manage => endpoints::update;
+    Application GET "/endpoints/{ep}/testing" Read => endpoints::testing;
+    Application POST "/endpoints/{ep}/examples" Send => endpoints::ping;
+    Application POST "/endpoints/{ep}/pauses" Manage => endpoints::pause;
+    Application POST "/endpoints/{ep}/resumptions" Manage => endpoints::resume;
+    Application POST "/endpoints/{ep}/disablings" Manage => endpoints::disable;
+    Application POST "/endpoints/{ep}/enablings" Manage => endpoints::enable;
+    Application POST "/endpoints/{ep}/deletions" Manage => endpoints::delete;
+    Application POST "/endpoints/{ep}/secret-reveals" Secrets => endpoints::reveal;
+    Application POST "/endpoints/{ep}/secret-rotations" Secrets => endpoints::rotate;
+    Application GET "/endpoints/{ep}/recoveries/new" Send => endpoints::recover_form;
+    Application POST "/endpoints/{ep}/recoveries" Send => endpoints::recover_start;
+    Both GET "/messages" Read => messages::index;
+    Both GET "/messages/live" Read => logs::live_messages;
+    Both GET "/messages/export" Read => messages::export;
+    Application GET "/messages/new" Send => messages::new;
+    Application POST "/messages" Send => messages::create;
+    Application GET "/messages/{msg}" Read => messages::show;
+    Application GET "/messages/{msg}/payload" Read => messages::download;
+    Application POST "/messages/{msg}/replays" Send => messages::replay_all;
+    Application POST "/messages/{msg}/endpoints/{ep}/replays" Send => messages::replay;
+    Both GET "/attempts" Read => attempts::index;
+    Both GET "/attempts/live" Read => logs::live_attempts;
+    Both GET "/attempts/export" Read => attempts::export;
+    Both POST "/replays" Send => logs::replay_chosen;
 }
 
 /// Every route that asks for no session: method and path.

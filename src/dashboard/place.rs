@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::failure::Failure;
+use super::frame::{Brand, Notice};
 use crate::domain::environment::Environment;
 use crate::domain::principal::{Capability, Principal, Scope};
 use crate::domain::session::Customer;
@@ -115,6 +116,28 @@ impl Place {
     /// `path` below [`base`](Self::base).
     pub(super) fn link(&self, path: &str) -> String {
         format!("{}{path}", self.base())
+    }
+
+    /// Whose pages these seem to be.
+    pub(super) fn brand(&self) -> Brand {
+        let name = match self.viewer {
+            Viewer::User(_) => "Hookpost".to_owned(),
+            Viewer::Customer(_) => self.application().application.name.clone(),
+        };
+        Brand {
+            name,
+            logo: None,
+            theme: None,
+        }
+    }
+
+    /// What the page before wants to be said, by `?notice=`: one of the closed
+    /// list in `notices.rs`.
+    pub(super) fn notice(&self) -> Option<Notice> {
+        let query = self.uri.split_once('?').map(|(_, query)| query)?;
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        let (_, code) = pairs.find(|(name, _)| name == "notice")?;
+        super::notices::notice(&code)
     }
 
     pub(super) fn id(&self, key: impl crate::domain::ids::Key) -> String {

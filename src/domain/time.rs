@@ -56,6 +56,45 @@ impl Timestamp {
         let year = year_of_era + era * 400 + next_year;
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
     }
+
+    /// The moment that `2024-02-29T12:34:56Z` names, with or without parts of
+    /// a second; of others than UTC and years before 1970 none.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let number = |range: std::ops::Range<usize>| -> Option<u64> {
+            let digits = text.get(range)?;
+            digits.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
+            digits.parse().ok()
+        };
+        let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+        if !marks.iter().all(|(at, mark)| bytes.get(*at) == Some(mark)) {
+            return None;
+        }
+        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+        let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+        let fraction = text.get(19..)?.strip_suffix('Z')?;
+        let millis = match fraction.strip_prefix('.') {
+            None if fraction.is_empty() => 0,
+            Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+                let first: String = digits.chars().chain("00".chars()).take(3).collect();
+                first.parse().ok()?
+            }
+            _ => return None,
+        };
+        if year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        // Counted from March, so that the leap day is a year's last.
+        let (shifted, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let day_of_year = (153 * months + 2) / 5 + day.checked_sub(1)?;
+        let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + day_of_year;
+        let days = days.checked_sub(719_468)?;
+        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+        let moment = Self(seconds * 1000 + millis);
+        // The 31st of a short month would be another day.
+        moment.rfc3339().starts_with(text.get(..10)?).then_some(moment)
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -81,6 +120,23 @@ mod tests {
             (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(Timestamp(millis).rfc3339(), want, "{millis}");
+            assert_eq!(Timestamp::parse_rfc3339(want), Some(Timestamp(millis)));
+        }
+        for text in [
+            "",
+            "2024-02-29",
+            "2023-02-29T00:00:00Z",
+            "2024-04-31T00:00:00Z",
+            "2024-02-00T00:00:00Z",
+            "2024-13-01T00:00:00Z",
+            "2024-02-29T24:00:00Z",
+            "2024-02-29T00:00:00",
+            "2024-02-29T00:00:00+01:00",
+            "2024-02-29T00:00:00.Z",
+            "1969-12-31T23:59:59Z",
+            "+024-02-29T00:00:00Z",
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }
         // No moment is beyond it.
         assert!(Timestamp(u64::MAX).rfc3339().ends_with('Z'));

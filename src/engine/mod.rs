@@ -72,6 +72,12 @@ pub(crate) struct Inner {
 }
 
 impl Engine {
+    /// What it was made with.
+    #[must_use]
+    pub fn settings(&self) -> &EngineSettings {
+        &self.inner.settings
+    }
+
     /// An engine over `store`, which delivers nothing until [`run`](Self::run)
     /// does. Must be called inside a tokio runtime.
     #[must_use]

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod body;
 pub mod cookies;
 pub mod cors;
+pub mod endpoint_input;
 pub mod fallback;
 pub mod fixed;
 pub mod json;

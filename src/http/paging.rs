@@ -38,6 +38,15 @@ impl<S: Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
+    /// Those of a request without a query.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            path: String::new(),
+            values: BTreeMap::new(),
+        }
+    }
+
     /// The parameter's text, unless it is missing or empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -86,6 +95,39 @@ impl Params {
         })
     }
 
+    /// The same page, with `name` as `value`: a query with its `?`. A page
+    /// further on stays behind.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> String {
+        let left_out = [name, "before", "notice"];
+        let others = self.others(&left_out);
+        query_of(others.chain([(name, value)]))
+    }
+
+    /// The same page without these: a query with its `?`.
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> String {
+        query_of(self.others(names))
+    }
+
+    /// What was asked for: a query with its `?`.
+    #[must_use]
+    pub fn query(&self) -> String {
+        query_of(self.others(&["before", "notice"]))
+    }
+
+    /// Whether anything narrows the list.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.others(&["before", "notice"]).next().is_some()
+    }
+
+    fn others<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let pairs = self.values.iter();
+        let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_str()));
+        pairs.filter(move |(name, value)| !names.contains(name) && !value.is_empty())
+    }
+
     /// The `Link` to the page that goes on before `id`, with the same filters.
     #[must_use]
     pub fn next_link(&self, id: &str) -> HeaderValue {
@@ -97,6 +139,12 @@ impl Params {
         let link = format!("<{}?{}>; rel=\"next\"", ascii(&self.path), query.finish());
         HeaderValue::from_str(&link).expect("an encoded path and an encoded query")
     }
+}
+
+fn query_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut query = url::form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
+    query.extend_pairs(pairs);
+    query.finish()
 }
 
 /// A request's path as a header can carry it: what a client sent unescaped,

@@ -79,8 +79,8 @@ This is Hookpost, ready to be tried out. It keeps what it stores in {data_dir}.
   URL      {url}
   API key  {key}
 
-The dashboard is not part of this version yet; the JSON API is, and {url}/docs
-shows every call of it, each as a line to paste.
+Open the link above: the dashboard shows what happens below. {url}/docs has every
+call of the API, each as a line to paste.
 
 Send a message:
   curl {messages} {headers} \\
@@ -116,7 +116,7 @@ fn key(path: &Path, entropy: &SharedEntropy) -> anyhow::Result<Secret> {
     Ok(key)
 }
 
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {

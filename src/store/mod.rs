@@ -8,6 +8,7 @@ mod accept;
 mod api_keys;
 mod applications;
 mod audit;
+mod browse;
 mod catalog;
 mod check;
 mod cipher;
@@ -35,6 +36,9 @@ mod writer;
 use std::sync::Arc;
 
 pub use accept::Accepted;
+pub use browse::{
+    AttemptRow, DELIVERIES_SHOWN, Found, MessageFilter, MessageRow, OldestWaiting, Standing,
+};
 pub use catalog::{ApplicationEntry, Catalog, KnownApiKey};
 pub use check::CheckReport;
 pub use event_types::ImportOutcome;

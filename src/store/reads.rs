@@ -34,6 +34,9 @@ pub struct AttemptFilter {
     pub outcome: Option<OutcomeFilter>,
     /// 0 (no HTTP answer), 100, 200, 300, 400 or 500.
     pub status_class: Option<u16>,
+    /// One of [`OUTCOMES`](crate::domain::attempt::OUTCOMES).
+    pub result: Option<&'static str>,
+    pub trigger: Option<Trigger>,
     pub event_type: Option<crate::domain::fanout::EventFilter>,
     pub after: Option<Timestamp>,
     pub before: Option<Timestamp>,
@@ -51,7 +54,7 @@ impl AttemptFilter {
         self.event_type.is_some()
     }
 
-    fn accepts(&self, attempt: &Attempt) -> bool {
+    pub(super) fn accepts(&self, attempt: &Attempt) -> bool {
         let delivered = attempt.of.verdict == Verdict::Delivered;
         let status = attempt.of.exchange.outcome.status_code();
         self.outcome
@@ -59,6 +62,10 @@ impl AttemptFilter {
             && self
                 .status_class
                 .is_none_or(|class| status / 100 * 100 == class)
+            && self
+                .result
+                .is_none_or(|wanted| attempt.of.exchange.outcome.name() == wanted)
+            && self.trigger.is_none_or(|wanted| attempt.of.trigger == wanted)
             && self.after.is_none_or(|after| attempt.of.started > after)
             && self.before.is_none_or(|before| attempt.of.started < before)
     }

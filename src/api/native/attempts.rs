@@ -231,6 +231,8 @@ fn query(params: &Params, ids: &Ids) -> Result<Query, Problem> {
     let filter = AttemptFilter {
         outcome,
         status_class,
+        result: None,
+        trigger: None,
         event_type,
         after,
         before: before_time,

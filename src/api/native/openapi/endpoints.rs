@@ -10,10 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::fields::{Fields, flag, list, map, number, text, word};
 use super::operation::Operation;
 use super::{ENDPOINT_ID, MADE_MS, Noun, page_size};
-use crate::api::native::endpoints::{
-    DESCRIPTION_CHARS_MAX, DURATION_CHARS_MAX, SECRET_CHARS_MAX, SUCCESS_BODY_CHARS_MAX,
-    SUCCESS_TYPE_CHARS_MAX, SchemeShape, SecretShape, Shape,
-};
+use crate::api::native::endpoints::{SchemeShape, SecretShape, Shape};
 use crate::control::applications::NAME_CHARS_MAX;
 use crate::control::endpoints::TIMEOUT_SECONDS_MAX;
 use crate::domain::address::URL_BYTES_MAX;
@@ -26,6 +23,10 @@ use crate::domain::message::{
 use crate::domain::retry::SCHEDULE_STEPS_MAX;
 use crate::domain::signing::{
     PREFIX_BYTES_MAX, SCHEMES_MAX, SIGNATURE_HEADER_BYTES_MAX, TEMPLATE_BYTES_MAX,
+};
+use crate::http::endpoint_input::{
+    DESCRIPTION_CHARS_MAX, DURATION_CHARS_MAX, SECRET_CHARS_MAX, SUCCESS_BODY_CHARS_MAX,
+    SUCCESS_TYPE_CHARS_MAX,
 };
 
 const UID_TAKEN: &str = "Another endpoint of the application has this uid.";
