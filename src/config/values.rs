@@ -240,8 +240,9 @@ pub(super) fn email(text: &str) -> Result<String, Rejected> {
 }
 
 pub(super) fn admin_password(text: &str) -> Result<Secret, Rejected> {
-    user::check_password(text, "")
-        .map_err(|why| Rejected::new(&why, "give one such as the output of: openssl rand -hex 16"))?;
+    user::check_password(text, "").map_err(|why| {
+        Rejected::new(&why, "give one such as the output of: openssl rand -hex 16")
+    })?;
     Ok(Secret::new(text))
 }
 

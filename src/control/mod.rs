@@ -9,6 +9,7 @@ pub mod event_types;
 pub mod inboxes;
 pub mod jobs;
 pub mod passwords;
+pub mod portal;
 mod schemas;
 pub mod signatures;
 

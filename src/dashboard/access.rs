@@ -183,7 +183,7 @@ fn note_try(state: &AppState, account: &str, peer: Option<IpAddr>) -> Result<(),
     })
 }
 
-fn crowded(_: Crowded) -> Failure {
+pub(super) fn crowded(_: Crowded) -> Failure {
     let problem = Problem::new(
         StatusCode::TOO_MANY_REQUESTS,
         "crowded",

@@ -92,7 +92,8 @@ struct ActivityPage {
     success: String,
     failed: String,
     has_failed: bool,
-    latency: String,
+    p50: String,
+    p95: String,
     chart: Chart,
     failing: Vec<Failing>,
     oldest: Option<Oldest>,
@@ -120,9 +121,12 @@ pub(super) async fn show(place: Place, params: Params) -> Answered {
     let from = Timestamp(place.now.0.saturating_sub(ms(range.back)));
     let period = Period::new(range.resolution, Some(from), None, place.now);
     let period = period.expect("each range is within its bounds");
-    let subject = place.application.as_ref().map_or(Subject::Environment, |entry| {
-        Subject::Application(entry.application.key)
-    });
+    let subject = place
+        .application
+        .as_ref()
+        .map_or(Subject::Environment, |entry| {
+            Subject::Application(entry.application.key)
+        });
     let store = &place.state.store;
     let counters = store.statistics(place.scope(), subject, &period)?;
     let counters = counters.unwrap_or_default();
@@ -137,7 +141,12 @@ pub(super) async fn show(place: Place, params: Params) -> Answered {
     let entry = place.application.as_ref();
     let path = entry.map_or_else(
         || "/statistics".to_owned(),
-        |entry| format!("/applications/{}/statistics", place.id(entry.application.key)),
+        |entry| {
+            format!(
+                "/applications/{}/statistics",
+                place.id(entry.application.key)
+            )
+        },
     );
     let id = entry.map_or_else(|| "APP".to_owned(), |entry| place.id(entry.application.key));
     let send = ApiCall::new(
@@ -165,7 +174,8 @@ pub(super) async fn show(place: Place, params: Params) -> Answered {
         success: percent(all.delivered, all.attempts()),
         failed: number(all.failed),
         has_failed: all.failed > 0,
-        latency: format!("{} / {}", latency(50), latency(95)),
+        p50: latency(50),
+        p95: latency(95),
         chart: Chart::new("Attempts by outcome", &period, &counters, at),
         failing: failing(&place)?,
         oldest: oldest(&place)?,
@@ -248,7 +258,12 @@ fn steps(place: &Place, all: &Counter) -> Result<Option<Steps>, StoreError> {
         return Ok(None);
     }
     let (endpoints, _) = store.browse_endpoints(place.scope(), 0, 1)?;
-    let newest = store.browse_messages(place.scope(), &crate::store::MessageFilter::default(), None, 1)?;
+    let newest = store.browse_messages(
+        place.scope(),
+        &crate::store::MessageFilter::default(),
+        None,
+        1,
+    )?;
     let delivered = crate::store::AttemptFilter {
         outcome: Some(crate::store::OutcomeFilter::Delivered),
         ..crate::store::AttemptFilter::default()

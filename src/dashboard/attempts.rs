@@ -154,7 +154,16 @@ pub(super) fn list_of(
         take,
     )?;
     let rows = found.rows.iter();
-    let rows = rows.map(|row| Row::new(place, &row.attempt, row.event_type.as_deref()));
+    let rows = rows.map(|row| {
+        let line = Row::new(place, &row.attempt, row.event_type.as_deref());
+        // On an endpoint's own page its URL is said already.
+        let url = if of.is_some() {
+            String::new()
+        } else {
+            line.url
+        };
+        Row { url, ..line }
+    });
     let next = found.next.map(|next| place.id(next));
     let itself = match of {
         Some(live) => super::endpoints::link(place, live.settings.key, ""),

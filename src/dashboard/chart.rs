@@ -156,7 +156,9 @@ fn slot_words(resolution: Resolution, at: Timestamp) -> String {
     ];
     let text = at.rfc3339();
     let day = usize::try_from(at.0 / 86_400_000 % 7).unwrap_or(0);
-    let month = text[5..7].parse::<usize>().map_or("", |month| MONTHS[month - 1]);
+    let month = text[5..7]
+        .parse::<usize>()
+        .map_or("", |month| MONTHS[month - 1]);
     match resolution {
         Resolution::Minute => text[11..16].to_owned(),
         Resolution::Hour => format!("{} {}", DAYS[day], &text[11..16]),
@@ -205,7 +207,15 @@ mod tests {
 
     #[test]
     fn the_scale_is_round_and_holds_all() {
-        for (most, want) in [(0, 2), (1, 2), (3, 4), (5, 10), (11, 20), (41, 100), (99_999, 100_000)] {
+        for (most, want) in [
+            (0, 2),
+            (1, 2),
+            (3, 4),
+            (5, 10),
+            (11, 20),
+            (41, 100),
+            (99_999, 100_000),
+        ] {
             assert_eq!(rounded_up(most), want, "{most}");
         }
         assert!(rounded_up(u64::MAX) >= u64::MAX / 10);
@@ -226,7 +236,11 @@ mod tests {
         let bar = &chart.bars[0];
         assert_eq!(bar.failed_y + bar.failed_height, HEIGHT - BOTTOM);
         assert_eq!(bar.good_y + bar.good_height, bar.failed_y);
-        assert!(bar.words.ends_with("3 delivered, 1 failed"), "{}", bar.words);
+        assert!(
+            bar.words.ends_with("3 delivered, 1 failed"),
+            "{}",
+            bar.words
+        );
         assert_eq!(chart.rows.len(), 1, "empty slots are in no row");
         let html = chart.to_string();
         assert!(!html.contains("style="), "{html}");

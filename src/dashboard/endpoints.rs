@@ -24,8 +24,8 @@ use crate::http::page;
 use crate::store::{StoreError, Subject};
 
 pub(super) use actions::{
-    create, delete, disable, enable, inbox, pause, ping, recover_form, recover_start, resume, reveal,
-    rotate, update,
+    create, delete, disable, enable, inbox, pause, ping, recover_form, recover_start, resume,
+    reveal, rotate, update,
 };
 pub(super) use form::{advanced, new};
 pub(super) use show::{show, testing};
@@ -110,7 +110,11 @@ fn row(place: &Place, live: &Arc<LiveEndpoint>) -> Result<Row, StoreError> {
     let (failed, all) = (sum(|counter| counter.failed), sum(Counter::attempts));
     let last = place.state.store.last_attempt(settings.key)?;
     let due = first_due(place, settings.key)?;
-    let types: Vec<&str> = settings.event_types.iter().map(|one| one.as_str()).collect();
+    let types: Vec<&str> = settings
+        .event_types
+        .iter()
+        .map(|one| one.as_str())
+        .collect();
     let application = place.state.store.application(settings.application)?;
     let base = place.application_base(&place.id(settings.application));
     Ok(Row {

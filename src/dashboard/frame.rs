@@ -280,7 +280,10 @@ fn account(place: &Place) -> Account {
             more: if customer.read_only {
                 "You can see everything here, and change nothing.".to_owned()
             } else {
-                format!("You manage the webhooks of {}.", place.application().application.name)
+                format!(
+                    "You manage the webhooks of {}.",
+                    place.application().application.name
+                )
             },
             links: Vec::new(),
             sign_out: PORTAL_SIGN_OUT,

@@ -64,7 +64,7 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
 /// Origins whose pages may show the portal inside them.
 fn framed_by(place: &Place) -> Vec<String> {
     if place.is_customer() {
-        Vec::new()
+        place.branding().framed_by
     } else {
         Vec::new()
     }

@@ -243,6 +243,9 @@ mod tests {
 
     #[test]
     fn rows_of_several_lines_are_one_event() {
-        assert_eq!(rows_event("<tr>\n</tr>"), "event: rows\ndata: <tr>\ndata: </tr>\n\n");
+        assert_eq!(
+            rows_event("<tr>\n</tr>"),
+            "event: rows\ndata: <tr>\ndata: </tr>\n\n"
+        );
     }
 }

@@ -88,7 +88,10 @@ impl Row {
         Ok(Self {
             row_id: id.clone(),
             replay: format!("{href}/replays"),
-            failed: row.deliveries.iter().any(|(_, delivery)| is_failed(delivery)),
+            failed: row
+                .deliveries
+                .iter()
+                .any(|(_, delivery)| is_failed(delivery)),
             id: Id::linked(id.clone(), href.clone()),
             pair: id,
             href,
@@ -175,9 +178,7 @@ fn asked(place: &Place, params: &Params) -> Result<(MessageFilter, Option<Messag
         channel: params.get("channel").map(str::to_owned),
         standing,
         status_class,
-        endpoint: endpoint
-            .map(|id| endpoint_asked(place, id))
-            .transpose()?,
+        endpoint: endpoint.map(|id| endpoint_asked(place, id)).transpose()?,
         after: params.parsed("from", "a time", parse_field_time)?,
         before: params.parsed("to", "a time", parse_field_time)?,
         text: params.get("text").map(str::to_owned),
@@ -233,10 +234,7 @@ pub(super) async fn index(place: Place, params: Params) -> Answered {
 
 fn messages_path(place: &Place) -> String {
     let entry = place.application.as_ref();
-    let id = entry.map_or_else(
-        || "APP".to_owned(),
-        |entry| place.id(entry.application.key),
-    );
+    let id = entry.map_or_else(|| "APP".to_owned(), |entry| place.id(entry.application.key));
     format!("/applications/{id}/messages")
 }
 
@@ -446,9 +444,10 @@ pub(super) async fn show(place: Place) -> Answered {
     // What needs somebody comes first.
     parts.sort_by_key(|part| !part.replay_is_main);
     let owed: Vec<EndpointKey> = deliveries.iter().map(|(endpoint, _)| *endpoint).collect();
-    let elsewhere = entry.endpoints.iter().filter(|live| {
-        live.settings.deleted.is_none() && !owed.contains(&live.settings.key)
-    });
+    let elsewhere = entry
+        .endpoints
+        .iter()
+        .filter(|live| live.settings.deleted.is_none() && !owed.contains(&live.settings.key));
     let elsewhere: Vec<_> = elsewhere
         .take(ELSEWHERE_MAX)
         .map(|live| (place.id(live.settings.key), live.settings.url.clone()))
@@ -603,9 +602,9 @@ fn what_is_next(
     let why = match (trigger, last) {
         (Trigger::Manual, _) => "A replay is on its way".to_owned(),
         (_, None) => "Its first attempt is on its way".to_owned(),
-        (_, Some(last)) if retry_after(last).is_some() => format!(
-            "{attempts} so far; the receiver asked to wait, so the next is"
-        ),
+        (_, Some(last)) if retry_after(last).is_some() => {
+            format!("{attempts} so far; the receiver asked to wait, so the next is")
+        }
         _ => format!("{attempts} so far; by the schedule the next is"),
     };
     (why, Some(next))
@@ -709,10 +708,14 @@ fn curl_of(place: &Place, live: &LiveEndpoint, message: &Message, payload: &Byte
         std::borrow::Cow::Borrowed(payload.as_ref())
     };
     let id = place.id(message.key);
-    let secrets = settings
-        .valid_secrets(place.now)
-        .map(|valid| &valid.secret);
-    let signed = SignedParts::sign(&settings.signatures, secrets, &id, place.now.as_secs(), &body);
+    let secrets = settings.valid_secrets(place.now).map(|valid| &valid.secret);
+    let signed = SignedParts::sign(
+        &settings.signatures,
+        secrets,
+        &id,
+        place.now.as_secs(),
+        &body,
+    );
     let mut text = format!("curl -X POST {}", shell_quoted(&settings.url));
     let mut header = |name: &str, value: &str| {
         let line = shell_quoted(&format!("{name}: {value}"));
@@ -894,14 +897,25 @@ pub(super) fn checked(place: &Place, message: NewMessage) -> Result<NewMessage, 
     let odd = |text: &String, most: usize| {
         text.chars().count() > most || text.chars().any(char::is_control)
     };
-    if message.channels.iter().any(|one| odd(one, CHANNEL_CHARS_MAX)) {
+    if message
+        .channels
+        .iter()
+        .any(|one| odd(one, CHANNEL_CHARS_MAX))
+    {
         wrong(
             "channels",
             format!("must have at most {CHANNEL_CHARS_MAX} characters each"),
         );
     }
-    if message.uid.as_ref().is_some_and(|uid| odd(uid, UID_CHARS_MAX)) {
-        wrong("uid", format!("must have at most {UID_CHARS_MAX} characters"));
+    if message
+        .uid
+        .as_ref()
+        .is_some_and(|uid| odd(uid, UID_CHARS_MAX))
+    {
+        wrong(
+            "uid",
+            format!("must have at most {UID_CHARS_MAX} characters"),
+        );
     }
     if let Err(error) = check_json(&message.payload) {
         wrong("payload", format!("is not JSON: {error}"));
@@ -930,12 +944,30 @@ fn snippets() -> Vec<Snippet> {
 }
 
 const SNIPPETS: [(&str, &str); 6] = [
-    ("Node.js", include_str!("../../templates/dashboard/verify/node.txt")),
-    ("Python", include_str!("../../templates/dashboard/verify/python.txt")),
-    ("Go", include_str!("../../templates/dashboard/verify/go.txt")),
-    ("Ruby", include_str!("../../templates/dashboard/verify/ruby.txt")),
-    ("PHP", include_str!("../../templates/dashboard/verify/php.txt")),
-    ("Java", include_str!("../../templates/dashboard/verify/java.txt")),
+    (
+        "Node.js",
+        include_str!("../../templates/dashboard/verify/node.txt"),
+    ),
+    (
+        "Python",
+        include_str!("../../templates/dashboard/verify/python.txt"),
+    ),
+    (
+        "Go",
+        include_str!("../../templates/dashboard/verify/go.txt"),
+    ),
+    (
+        "Ruby",
+        include_str!("../../templates/dashboard/verify/ruby.txt"),
+    ),
+    (
+        "PHP",
+        include_str!("../../templates/dashboard/verify/php.txt"),
+    ),
+    (
+        "Java",
+        include_str!("../../templates/dashboard/verify/java.txt"),
+    ),
 ];
 
 #[cfg(test)]
@@ -953,7 +985,10 @@ mod tests {
         let payload = Bytes::from_static(br#"{"n":12345678901234567890.10}"#);
         let (pretty, raw, cut) = payload_wells(Some(&payload));
         assert!(!cut);
-        assert_eq!(pretty.expect("shown").text, "{\n  \"n\": 12345678901234567890.10\n}");
+        assert_eq!(
+            pretty.expect("shown").text,
+            "{\n  \"n\": 12345678901234567890.10\n}"
+        );
         assert_eq!(raw.expect("shown").text, r#"{"n":12345678901234567890.10}"#);
         let long = Bytes::from(vec![b' '; SHOWN_BYTES_MAX + 1]);
         assert!(payload_wells(Some(&long)).2);

@@ -8,19 +8,26 @@
 
 mod access;
 mod activity;
+mod applications;
 mod attempts;
 mod chart;
 mod endpoints;
+mod event_types;
 mod failure;
 mod form;
 mod frame;
 mod gate;
+mod inboxes;
+mod jobs;
 mod logs;
 mod messages;
 mod notices;
 mod parts;
 mod place;
+mod portal;
 mod pretty;
+mod search;
+mod settings;
 mod standing;
 
 use axum::Router;
@@ -113,6 +120,49 @@ routes! {
     Both GET "/attempts/live" Read => logs::live_attempts;
     Both GET "/attempts/export" Read => attempts::export;
     Both POST "/replays" Send => logs::replay_chosen;
+    Both GET "/event-types" Read => event_types::index;
+    Environment POST "/event-types" Manage => event_types::create;
+    Environment GET "/event-types/new" Manage => event_types::new;
+    Both GET "/event-types/{name}" Read => event_types::show;
+    Environment POST "/event-types/{name}" Manage => event_types::update;
+    Environment GET "/event-types/{name}/edit" Manage => event_types::edit;
+    Environment POST "/event-types/{name}/archivings" Manage => event_types::archive;
+    Environment POST "/event-types/{name}/restorations" Manage => event_types::restore;
+    Environment POST "/event-types/{name}/deletions" Manage => event_types::delete;
+    Both GET "/jobs" Read => jobs::index;
+    Both GET "/jobs/{job}" Read => jobs::show;
+    Both POST "/jobs/{job}/cancellations" Send => jobs::cancel;
+    Both GET "/search" Read => search::jump;
+    Application GET "/theme.css" Read => portal::theme;
+    Application GET "/logo" Read => portal::logo;
+    Application POST "/portal-links" Secrets => portal::link;
+    Application POST "/deletions" Manage => applications::delete;
+    Environment GET "/applications" Read => applications::index;
+    Environment POST "/applications" Manage => applications::create;
+    Environment GET "/inboxes" Read => inboxes::index;
+    Environment POST "/inboxes" Manage => inboxes::create;
+    Environment GET "/inboxes/{token}" Read => inboxes::show;
+    Environment POST "/inboxes/{token}" Manage => inboxes::update;
+    Environment GET "/settings" Read => settings::general;
+    Environment GET "/settings/keys" Admin => settings::keys;
+    Environment POST "/settings/keys" Admin => settings::create_key;
+    Environment POST "/settings/keys/{key}/rotations" Admin => settings::rotate_key;
+    Environment POST "/settings/keys/{key}/revocations" Admin => settings::revoke_key;
+    Environment GET "/settings/users" Admin => settings::users;
+    Environment POST "/settings/users" Admin => settings::invite;
+    Environment POST "/settings/users/{user}" Admin => settings::set_role;
+    Environment POST "/settings/users/{user}/password-links" Admin => settings::reset_user;
+    Environment POST "/settings/users/{user}/removals" Admin => settings::remove_user;
+    Environment GET "/settings/audit" Admin => settings::audit;
+    Environment GET "/settings/portal" Admin => portal::settings;
+    Environment POST "/settings/portal" Admin => portal::save;
+    Environment GET "/settings/environments" Environments => settings::environments;
+    Environment POST "/settings/environments" Environments => settings::create_environment;
+    Environment POST "/settings/environments/{other}" Environments => settings::rename_environment;
+    Environment POST "/settings/environments/{other}/deletions" Environments => settings::delete_environment;
+    Environment GET "/account" Read => settings::account;
+    Environment POST "/account/passwords" Read => settings::change_password;
+    Environment POST "/account/endings" Read => settings::end_others;
 }
 
 /// Every route that asks for no session: method and path.

@@ -22,17 +22,32 @@ const DONE: &[(&str, &str)] = &[
     ("sent", "The message was accepted, and is on its way."),
     ("paused", "Paused: what is due waits until you resume."),
     ("resumed", "Resumed: what waited is on its way."),
-    ("disabled", "Disabled: nothing new is sent to it, and what waits stops."),
-    ("enabled", "Enabled: it gets what comes from now on, and what waits goes on."),
+    (
+        "disabled",
+        "Disabled: nothing new is sent to it, and what waits stops.",
+    ),
+    (
+        "enabled",
+        "Enabled: it gets what comes from now on, and what waits goes on.",
+    ),
     ("started", "The job was started. Its progress is below."),
-    ("cancelled", "Cancelled. What was already in the queue is still sent."),
-    ("rotated", "There is a new secret. The old ones sign too, until the time you chose."),
+    (
+        "cancelled",
+        "Cancelled. What was already in the queue is still sent.",
+    ),
+    (
+        "rotated",
+        "There is a new secret. The old ones sign too, until the time you chose.",
+    ),
     ("archived", "Archived: it is kept, and offered to nobody."),
     ("revoked", "Revoked. It opens nothing any more."),
     ("removed", "Removed. Their sessions have ended."),
     ("erased", "The erasure was started."),
     ("ended", "The sessions were ended."),
-    ("password", "The password was changed, and all other sessions were ended."),
+    (
+        "password",
+        "The password was changed, and all other sessions were ended.",
+    ),
 ];
 
 const NOT_DONE: &[(&str, &str)] = &[

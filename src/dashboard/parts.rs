@@ -429,8 +429,14 @@ mod tests {
             assert_eq!(relative(at, NOW), want, "{offset_ms}");
         }
         let moment = Moment::new(NOW, NOW).to_string();
-        assert!(moment.contains(r#"datetime="2026-11-22T00:00:00.000Z""#), "{moment}");
-        assert!(moment.contains(r#"title="2026-11-22 00:00:00.000 UTC""#), "{moment}");
+        assert!(
+            moment.contains(r#"datetime="2026-11-22T00:00:00.000Z""#),
+            "{moment}"
+        );
+        assert!(
+            moment.contains(r#"title="2026-11-22 00:00:00.000 UTC""#),
+            "{moment}"
+        );
     }
 
     #[test]
@@ -478,7 +484,12 @@ mod tests {
 
     #[test]
     fn quantities_read_well() {
-        for (value, want) in [(0, "0"), (999, "999"), (1000, "1 000"), (1_234_567, "1 234 567")] {
+        for (value, want) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1 000"),
+            (1_234_567, "1 234 567"),
+        ] {
             assert_eq!(number(value), want.replace(' ', "\u{202f}"));
         }
         for (value, want) in [
@@ -510,7 +521,12 @@ mod tests {
         ] {
             assert_eq!(spoken(Duration::from_secs(seconds)), want);
         }
-        for (ms, want) in [(9, "9 ms"), (1540, "1.5 s"), (15_000, "15 s"), (61_000, "1 min 1 s")] {
+        for (ms, want) in [
+            (9, "9 ms"),
+            (1540, "1.5 s"),
+            (15_000, "15 s"),
+            (61_000, "1 min 1 s"),
+        ] {
             assert_eq!(milliseconds(ms), want);
         }
     }

@@ -9,6 +9,7 @@ use http::request::Parts;
 
 use super::failure::Failure;
 use super::frame::{Brand, Notice};
+use crate::domain::branding::Branding;
 use crate::domain::environment::Environment;
 use crate::domain::principal::{Capability, Principal, Scope};
 use crate::domain::session::Customer;
@@ -118,16 +119,31 @@ impl Place {
         format!("{}{path}", self.base())
     }
 
+    /// How the portals of this environment look. When that cannot be read they
+    /// look as Hookpost does, and are shown in no frame.
+    pub(super) fn branding(&self) -> Branding {
+        let read = self.state.store.branding(self.environment.key);
+        read.unwrap_or_default()
+    }
+
     /// Whose pages these seem to be.
     pub(super) fn brand(&self) -> Brand {
-        let name = match self.viewer {
-            Viewer::User(_) => "Hookpost".to_owned(),
-            Viewer::Customer(_) => self.application().application.name.clone(),
-        };
+        if !self.is_customer() {
+            return Brand {
+                name: "Hookpost".to_owned(),
+                logo: None,
+                theme: None,
+            };
+        }
+        let branding = self.branding();
         Brand {
-            name,
-            logo: None,
-            theme: None,
+            name: if branding.name.is_empty() {
+                self.application().application.name.clone()
+            } else {
+                branding.name
+            },
+            logo: branding.logo.map(|_| self.link("/logo")),
+            theme: branding.colour.map(|_| self.link("/theme.css")),
         }
     }
 

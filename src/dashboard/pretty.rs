@@ -17,7 +17,10 @@ pub(super) fn pretty(text: &str) -> Option<String> {
             '"' => {
                 let end = string_end(&text[at + 1..])?;
                 out.push_str(&text[at..at + end + 2]);
-                while characters.next_if(|(next, _)| *next < at + end + 2).is_some() {}
+                while characters
+                    .next_if(|(next, _)| *next < at + end + 2)
+                    .is_some()
+                {}
             }
             '{' | '[' => {
                 out.push(c);
@@ -72,7 +75,10 @@ mod tests {
             ("1", "1"),
             ("{}", "{}"),
             ("[ ]", "[]"),
-            (r#"{"a":1e400,"b":[1.10,-0]}"#, "{\n  \"a\": 1e400,\n  \"b\": [\n    1.10,\n    -0\n  ]\n}"),
+            (
+                r#"{"a":1e400,"b":[1.10,-0]}"#,
+                "{\n  \"a\": 1e400,\n  \"b\": [\n    1.10,\n    -0\n  ]\n}",
+            ),
             (r#""a\"b:{,\\""#, r#""a\"b:{,\\""#),
             (r#"{"ä\u00e4":"\/"}"#, "{\n  \"ä\\u00e4\": \"\\/\"\n}"),
         ] {

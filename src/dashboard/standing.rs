@@ -39,7 +39,9 @@ pub(super) fn state(
     }
     if let Some(disabled) = health.disabled {
         let why = match disabled.reason {
-            DisabledReason::Gone => "The receiver answered 410, that it wants nothing more; disabled",
+            DisabledReason::Gone => {
+                "The receiver answered 410, that it wants nothing more; disabled"
+            }
             DisabledReason::Failing => "It did nothing but fail for five days; disabled",
         };
         return State {

@@ -5,6 +5,7 @@ pub mod api_key;
 pub mod application;
 pub mod attempt;
 pub mod audit;
+pub mod branding;
 pub mod breaker;
 pub mod delivery;
 pub mod duration;

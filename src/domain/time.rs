@@ -86,14 +86,21 @@ impl Timestamp {
             return None;
         }
         // Counted from March, so that the leap day is a year's last.
-        let (shifted, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let (shifted, months) = if month > 2 {
+            (year, month - 3)
+        } else {
+            (year - 1, month + 9)
+        };
         let day_of_year = (153 * months + 2) / 5 + day.checked_sub(1)?;
         let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + day_of_year;
         let days = days.checked_sub(719_468)?;
         let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
         let moment = Self(seconds * 1000 + millis);
         // The 31st of a short month would be another day.
-        moment.rfc3339().starts_with(text.get(..10)?).then_some(moment)
+        moment
+            .rfc3339()
+            .starts_with(text.get(..10)?)
+            .then_some(moment)
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::{Mode, Seams};
 use super::demo::write_private;
+use super::{Mode, Seams};
 use crate::config::{PublicUrl, Settings};
 use crate::control::passwords::Passwords;
 use crate::domain::principal::Actor;
@@ -112,7 +112,9 @@ async fn keep_given_admin(
     let (email, password) = match (&settings.admin_email, &settings.admin_password) {
         (Some(email), Some(password)) => (email, password),
         (None, None) => return Ok(()),
-        (Some(_), None) => bail!("admin_email needs admin_password too: HOOKPOST_ADMIN_PASSWORD_FILE names a file with it"),
+        (Some(_), None) => bail!(
+            "admin_email needs admin_password too: HOOKPOST_ADMIN_PASSWORD_FILE names a file with it"
+        ),
         (None, Some(_)) => bail!("admin_password needs admin_email too: --admin-email EMAIL"),
     };
     if store.find_user(email)?.is_some() {

@@ -340,7 +340,9 @@ impl Store {
     ) -> Result<Option<ApplicationKey>, StoreError> {
         self.read(|txn| {
             let row = txn.open_table(MESSAGES)?.get(&key.as_u64().to_be_bytes())?;
-            let row = row.map(|row| decode::<MessageV1>(row.value())).transpose()?;
+            let row = row
+                .map(|row| decode::<MessageV1>(row.value()))
+                .transpose()?;
             Ok(row.map(|row| row.into_domain(key).application))
         })
     }
@@ -521,9 +523,7 @@ impl MessageSearch<'_> {
             let last = delivery.attempts.last();
             let of_class = |class: u16| last.is_some_and(|mark| mark.status / 100 * 100 == class);
             filter.endpoint.is_none_or(|wanted| wanted == *endpoint)
-                && filter
-                    .standing
-                    .is_none_or(|wanted| wanted.is_of(delivery))
+                && filter.standing.is_none_or(|wanted| wanted.is_of(delivery))
                 && filter.status_class.is_none_or(of_class)
         })
     }
@@ -612,18 +612,15 @@ impl AttemptSearch<'_> {
         bounds.bytes = bounds.bytes.saturating_sub(row.value().len());
         let attempt = decode::<AttemptV1>(row.value())?.into_domain(key);
         let application = attempt.of.application;
-        let listed = is_listed(
-            self.store,
-            &mut self.environments,
-            self.scope,
-            application,
-        )?;
+        let listed = is_listed(self.store, &mut self.environments, self.scope, application)?;
         if !listed || !self.filter.accepts(&attempt) {
             return Ok(None);
         }
         let message = attempt.of.message;
         let row = self.messages.get(&message.as_u64().to_be_bytes())?;
-        let row = row.map(|row| decode::<MessageV1>(row.value())).transpose()?;
+        let row = row
+            .map(|row| decode::<MessageV1>(row.value()))
+            .transpose()?;
         let event_type = row.map(|row| row.into_domain(message).event_type);
         let wanted = self.filter.event_type.as_ref();
         let fits = wanted.is_none_or(|wanted| {
@@ -662,9 +659,9 @@ impl Merged<'_> {
             let endpoint = endpoint.as_u64();
             let (low, high) = (pair(endpoint, start.as_u64()), pair(endpoint, end.as_u64()));
             let rows = table.range::<&[u8; 16]>(&low..&high)?.rev();
-            merged.logs.push(Box::new(rows.map(|row| {
-                Ok(AttemptKey::from_u64(second(row?.0.value())))
-            })));
+            merged.logs.push(Box::new(
+                rows.map(|row| Ok(AttemptKey::from_u64(second(row?.0.value())))),
+            ));
             merged.advance(merged.logs.len() - 1);
         }
         Ok(merged)

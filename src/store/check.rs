@@ -14,19 +14,19 @@ use super::cipher::Cipher;
 use super::codec::decode;
 use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
-    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
-    EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1, InboxV1, JobV1,
-    MessageV1, ReceivedV1, TokenV1, TotalsV1, UserV1,
+    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, BrandingV1, DeliveryV1,
+    EndpointSecretsV1, EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1,
+    InboxV1, JobV1, MessageV1, ReceivedV1, TokenV1, TotalsV1, UserV1,
 };
 use super::statistics::{self, RolledUp};
 use super::tables::{
     API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_EVENT_TYPES, APPLICATION_JOBS,
-    APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT, COUNTERS, DELIVERIES,
-    DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS,
-    ENVIRONMENTS, EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS,
-    INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIVED, RUNNING_JOBS, TOKEN_ENDS,
-    TOKEN_OWNERS, TOKENS, TOMBSTONES, USERS, counter, counter_parts, hash_of, message_uid,
-    number_hash, number_text, pair, part, text_of, triple,
+    APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT, BRANDINGS, COUNTERS,
+    DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS,
+    ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY,
+    IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS,
+    RECEIVED, RUNNING_JOBS, TOKEN_ENDS, TOKEN_OWNERS, TOKENS, TOMBSTONES, USERS, counter,
+    counter_parts, hash_of, message_uid, number_hash, number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError, tokens};
@@ -153,6 +153,7 @@ struct Opened {
     running_jobs: Rows16,
     application_jobs: ReadOnlyTable<&'static [u8; 16], &'static [u8; 8]>,
     counters: ReadOnlyTable<&'static [u8; 13], &'static [u8]>,
+    brandings: Rows8,
     users: Rows8,
     tokens: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     token_ends: ReadOnlyTable<&'static [u8; 40], &'static [u8]>,
@@ -194,6 +195,7 @@ impl Opened {
             jobs: txn.open_table(JOBS)?,
             running_jobs: txn.open_table(RUNNING_JOBS)?,
             application_jobs: txn.open_table(APPLICATION_JOBS)?,
+            brandings: txn.open_table(BRANDINGS)?,
             users: txn.open_table(USERS)?,
             tokens: txn.open_table(TOKENS)?,
             token_ends: txn.open_table(TOKEN_ENDS)?,
@@ -957,6 +959,11 @@ impl Check<'_> {
     }
 
     fn users(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.brandings.iter()? {
+            let (_, value) = row?;
+            let row = decode::<BrandingV1>(value.value());
+            self.readable(row, "how portals look");
+        }
         let mut emails = BTreeSet::new();
         for row in self.tables.users.iter()? {
             let (key, value) = row?;

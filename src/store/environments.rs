@@ -266,6 +266,7 @@ impl Operation for Delete {
         tables
             .environments
             .remove(&self.key.as_u64().to_be_bytes())?;
+        tables.brandings.remove(&self.key.as_u64().to_be_bytes())?;
         for key in batch.api_keys_where(|key| key.environment == self.key) {
             api_keys::remove(&key, tables, batch)?;
         }

@@ -8,6 +8,7 @@ mod accept;
 mod api_keys;
 mod applications;
 mod audit;
+mod branding;
 mod browse;
 mod catalog;
 mod check;

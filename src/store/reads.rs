@@ -65,7 +65,9 @@ impl AttemptFilter {
             && self
                 .result
                 .is_none_or(|wanted| attempt.of.exchange.outcome.name() == wanted)
-            && self.trigger.is_none_or(|wanted| attempt.of.trigger == wanted)
+            && self
+                .trigger
+                .is_none_or(|wanted| attempt.of.trigger == wanted)
             && self.after.is_none_or(|after| attempt.of.started > after)
             && self.before.is_none_or(|before| attempt.of.started < before)
     }

@@ -18,6 +18,7 @@ use crate::domain::attempt::{
     Attempt, CapturedResponse, Exchange, NewAttempt, Outcome, SentRequest, Timing,
 };
 use crate::domain::audit::AuditEntry;
+use crate::domain::branding::Branding;
 use crate::domain::delivery::{AttemptMark, Delivery, DeliveryState, Told, Trigger, Verdict};
 use crate::domain::endpoint::{
     CustomHeader, Disabled, DisabledReason, Endpoint, EndpointSecret, EndpointState, SuccessRule,
@@ -165,6 +166,13 @@ impl UserV1 {
         }
     }
 }
+
+/// How an environment's portals look.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+#[serde(transparent)]
+pub(super) struct BrandingV1(pub(super) Branding);
+row!(BrandingV1, 1);
 
 /// What a token opens.
 #[derive(Serialize, Deserialize)]

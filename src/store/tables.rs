@@ -56,6 +56,8 @@ tables! {
     audit, AUDIT = "audit": &'static [u8; 16] => &'static [u8];
     /// API key → [`ApiKeyV1`](super::rows::ApiKeyV1)
     api_keys, API_KEYS = "api_keys": &'static [u8; 8] => &'static [u8];
+    /// environment → [`BrandingV1`](super::rows::BrandingV1); no row: as Hookpost looks
+    brandings, BRANDINGS = "brandings": &'static [u8; 8] => &'static [u8];
     /// user → [`UserV1`](super::rows::UserV1)
     users, USERS = "users": &'static [u8; 8] => &'static [u8];
     /// SHA-256 of a token → [`TokenV1`](super::rows::TokenV1): a session, or a link that works once

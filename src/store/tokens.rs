@@ -176,9 +176,19 @@ impl Store {
         self.write_once(NoteRefused { user }).await
     }
 
-    /// Sets a user's password.
-    pub async fn set_password(&self, user: UserKey, password: Secret) -> Result<(), WriteError> {
-        self.write_once(SetPassword { user, password }).await
+    /// Sets a user's password, and ends all sessions but `kept`.
+    pub async fn set_password(
+        &self,
+        user: UserKey,
+        password: Secret,
+        kept: Option<[u8; 32]>,
+    ) -> Result<(), WriteError> {
+        let set = SetPassword {
+            user,
+            password,
+            kept,
+        };
+        self.write_once(set).await
     }
 
     /// Ends the session with this hash.
@@ -484,7 +494,7 @@ impl Operation for Follow {
                 sign_in(user, &self.session, tables, batch)
             }
             (Link::ChoosePassword(key), Redeem::ChoosePassword { password }) => {
-                let user = set_password(key, password, tables, batch)?;
+                let user = set_password(key, password, None, tables, batch)?;
                 sign_in(user, &self.session, tables, batch)
             }
             (Link::SignIn(key) | Link::ChoosePassword(key), _) => {
@@ -561,6 +571,7 @@ fn place_of(user: &User, batch: &Batch<'_>) -> EnvironmentKey {
 fn set_password(
     key: UserKey,
     password: Secret,
+    kept: Option<[u8; 32]>,
     tables: &mut Tables<'_>,
     batch: &mut Batch<'_>,
 ) -> Result<User, StoreError> {
@@ -570,7 +581,7 @@ fn set_password(
     };
     users::write(&user, tables)?;
     // Whoever has an old session, or another link, is out.
-    end_all_of(key.as_u64(), None, tables)?;
+    end_all_of(key.as_u64(), kept, tables)?;
     note(AuditAction::PasswordSet, &user, tables, batch)?;
     Ok(user)
 }
@@ -640,6 +651,7 @@ impl Operation for NoteRefused {
 struct SetPassword {
     user: UserKey,
     password: Secret,
+    kept: Option<[u8; 32]>,
 }
 
 impl Operation for SetPassword {
@@ -661,7 +673,7 @@ impl Operation for SetPassword {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<(), StoreError> {
-        set_password(self.user, self.password, tables, batch).map(|_| ())
+        set_password(self.user, self.password, self.kept, tables, batch).map(|_| ())
     }
 }
 

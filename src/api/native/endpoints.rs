@@ -15,9 +15,7 @@ use super::applications::skip_and_take;
 use super::{absent, application, idempotent, idempotent_for, required_application, written};
 use crate::control::endpoints::RotationInput;
 use crate::domain::duration;
-use crate::domain::endpoint::{
-    GRACE_MAX, LiveEndpoint,
-};
+use crate::domain::endpoint::{GRACE_MAX, LiveEndpoint};
 use crate::domain::ids::Ids;
 use crate::domain::principal::Capability;
 use crate::domain::signing::Scheme;
@@ -25,8 +23,8 @@ use crate::domain::time::Timestamp;
 use crate::http::answer::{json, raw_json, to_json};
 use crate::http::auth::{Caller, expect};
 use crate::http::body::{self, Fields, SETTINGS_BYTES_MAX};
-use crate::http::paging::Params;
 use crate::http::endpoint_input::{self, SECRET_CHARS_MAX};
+use crate::http::paging::Params;
 use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;

@@ -195,7 +195,10 @@ pub(in super::super) async fn ping(place: Place, form: Form) -> Answered {
     let payload = match form.text("payload") {
         Some(typed) => typed.to_owned(),
         None if event_type == PING => {
-            format!(r#"{{"message": "Hello from Hookpost", "sentAt": {}}}"#, place.now.0)
+            format!(
+                r#"{{"message": "Hello from Hookpost", "sentAt": {}}}"#,
+                place.now.0
+            )
         }
         None => place
             .state
@@ -229,7 +232,6 @@ pub(in super::super) async fn ping(place: Place, form: Form) -> Answered {
 struct Preset {
     label: &'static str,
     href: String,
-    exact: Moment,
     current: bool,
 }
 
@@ -284,7 +286,6 @@ pub(in super::super) async fn recover_form(place: Place, params: Params) -> Answ
         Preset {
             label,
             href: at(moment),
-            exact: Moment::new(moment, place.now),
             current: since == Some(moment),
         }
     });
@@ -292,7 +293,11 @@ pub(in super::super) async fn recover_form(place: Place, params: Params) -> Answ
         None => None,
         Some(since) => Some(counted_since(&place, &live, backfill, since).await?),
     };
-    let heading = if backfill { "Replay missing" } else { "Recover failed" };
+    let heading = if backfill {
+        "Replay missing"
+    } else {
+        "Recover failed"
+    };
     let trail = [
         ("Endpoints", "/endpoints".to_owned()),
         (

@@ -187,7 +187,12 @@ fn new_page(place: &Place, texts: Texts, errors: Errors) -> Result<FormPage, Sto
 /// `GET /endpoints/{ep}/advanced`
 pub(in super::super) async fn advanced(place: Place) -> Answered {
     let live = found(&place)?;
-    answer(&edit_page(&place, &live, texts_of(&place, &live), Errors::default())?)
+    answer(&edit_page(
+        &place,
+        &live,
+        texts_of(&place, &live),
+        Errors::default(),
+    )?)
 }
 
 fn edit_page(
@@ -320,7 +325,10 @@ fn texts_of(place: &Place, live: &LiveEndpoint) -> Texts {
         known.insert(format!("{first}.**"));
         known.insert(one.name);
     }
-    let types = settings.event_types.iter().map(|one| one.as_str().to_owned());
+    let types = settings
+        .event_types
+        .iter()
+        .map(|one| one.as_str().to_owned());
     let (checked, others): (Vec<_>, Vec<_>) = types.partition(|name| known.contains(name));
     let headers = settings.headers.iter();
     let headers: Vec<String> = headers
@@ -439,7 +447,10 @@ impl Texts {
 
 /// A number, or the text that is none, which the API's rules refuse.
 fn number(text: &str) -> Option<Value> {
-    let read = || text.parse::<u64>().map_or_else(|_| json!(text), Value::from);
+    let read = || {
+        text.parse::<u64>()
+            .map_or_else(|_| json!(text), Value::from)
+    };
     (!text.is_empty()).then(read)
 }
 
@@ -485,7 +496,10 @@ mod tests {
     #[test]
     fn headers_are_lines() {
         let mut errors = Vec::new();
-        let read = headers("X-A: 1\n\n x-b :two: three \r\nnothing\nX-A: 2", &mut errors);
+        let read = headers(
+            "X-A: 1\n\n x-b :two: three \r\nnothing\nX-A: 2",
+            &mut errors,
+        );
         assert_eq!(read["x-b"], "two: three");
         let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
         assert_eq!(paths, ["headers[3]", "headers[4]"]);

@@ -68,10 +68,10 @@ pub(super) struct ShowPage {
     paused: bool,
     disabled: bool,
     chart: Chart,
-    delivered: String,
     failed: String,
     success: String,
-    latency: String,
+    p50: String,
+    p95: String,
     waiting: String,
     created: Moment,
     updated: Moment,
@@ -160,10 +160,10 @@ pub(super) fn page_of(
         paused: settings.paused,
         disabled: !settings.enabled || live.state.disabled.is_some(),
         chart: Chart::new("Attempts by day", &period, &counters, logs),
-        delivered: number(all.delivered),
         failed: number(all.failed),
         success: percent(all.delivered, all.attempts()),
-        latency: format!("{} / {}", latency(50), latency(95)),
+        p50: latency(50),
+        p95: latency(95),
         waiting: if waiting == WAITING_COUNTED_MAX {
             format!("{}+", number(WAITING_COUNTED_MAX as u64))
         } else {
@@ -305,7 +305,12 @@ pub(in super::super) async fn testing(place: Place, params: Params) -> Answered 
         itself: link(&place, settings.key, "/testing"),
         sent,
         inbox: inbox_link(&place, &settings.url),
-        api: ApiCall::new("api-test", "POST", &api, Some(r#"{"eventType": "invoice.paid"}"#)),
+        api: ApiCall::new(
+            "api-test",
+            "POST",
+            &api,
+            Some(r#"{"eventType": "invoice.paid"}"#),
+        ),
     };
     answer(&page)
 }
@@ -322,7 +327,8 @@ fn sent(place: &Place, live: &LiveEndpoint, id: &str) -> Result<Option<Sent>, Fa
     };
     let deliveries = store.deliveries(key)?;
     let mut deliveries = deliveries.into_iter();
-    let Some((_, delivery)) = deliveries.find(|(endpoint, _)| *endpoint == live.settings.key) else {
+    let Some((_, delivery)) = deliveries.find(|(endpoint, _)| *endpoint == live.settings.key)
+    else {
         return Ok(None);
     };
     let last = delivery.attempts.last();

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::codec::{decode, encode};
 use super::*;
+use crate::domain::branding::{Colour, Logo, LogoKind};
 use crate::domain::ids::Key as _;
 use crate::domain::job::{Ending, JobFailure};
 use crate::domain::session::{Customer, Holder, Link, Opens, PortalLink, Session};
@@ -182,6 +183,17 @@ fn accounts_and_tokens_have_their_bytes() {
         ..user
     };
     check(&user, "");
+    let branding = Branding {
+        name: "A".into(),
+        colour: Some(Colour([1, 2, 3])),
+        logo: Some(Logo {
+            kind: LogoKind::Webp,
+            bytes: vec![4],
+        }),
+        framed_by: vec!["https://a".into()],
+    };
+    check(&BrandingV1(branding), "");
+    check(&BrandingV1(Branding::default()), "");
     let customer = Customer {
         environment: EnvironmentKey::from_u64(1),
         application: ApplicationKey::from_u64(2),
@@ -669,6 +681,7 @@ fn decode_as_any(bytes: &[u8]) {
     let _ = decode::<ApiKeyV1>(bytes);
     let _ = decode::<UserV1>(bytes);
     let _ = decode::<TokenV1>(bytes);
+    let _ = decode::<BrandingV1>(bytes);
     let _ = decode::<ApplicationV1>(bytes);
     let _ = decode::<EndpointV1>(bytes);
     let _ = decode::<EndpointSecretsV1>(bytes);
