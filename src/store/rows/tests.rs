@@ -175,14 +175,14 @@ fn accounts_and_tokens_have_their_bytes() {
         created: T,
         last_sign_in: None,
     };
-    check(&user, "");
+    check(&user, "010361406200010200fbe8b584a03400");
     let user = UserV1 {
         password: Some("$x".into()),
         roles: Roles::of_environment(EnvironmentKey::from_u64(5), Role::Viewer),
         last_sign_in: Some(Timestamp(3)),
         ..user
     };
-    check(&user, "");
+    check(&user, "01036140620102247800010500fbe8b584a0340103");
     let branding = Branding {
         name: "A".into(),
         colour: Some(Colour([1, 2, 3])),
@@ -192,8 +192,8 @@ fn accounts_and_tokens_have_their_bytes() {
         }),
         framed_by: vec!["https://a".into()],
     };
-    check(&BrandingV1(branding), "");
-    check(&BrandingV1(Branding::default()), "");
+    check(&BrandingV1(branding), "0101410101020301020104010968747470733a2f2f61");
+    check(&BrandingV1(Branding::default()), "0100000000");
     let customer = Customer {
         environment: EnvironmentKey::from_u64(1),
         application: ApplicationKey::from_u64(2),
@@ -207,12 +207,12 @@ fn accounts_and_tokens_have_their_bytes() {
     };
     let user = UserKey::from_u64(7);
     for (opens, want) in [
-        (session(Holder::User(user)), ""),
-        (session(Holder::Customer(customer)), ""),
-        (Opens::Link(Link::FirstAccount), ""),
-        (Opens::Link(Link::ChoosePassword(user)), ""),
-        (Opens::Link(Link::SignIn(user)), ""),
-        (Opens::Link(Link::Portal(portal)), ""),
+        (session(Holder::User(user)), "01000007fbe8b584a034fbe8b584a03403"),
+        (session(Holder::Customer(customer)), "010001010201fbe8b584a034fbe8b584a03403"),
+        (Opens::Link(Link::FirstAccount), "010100fbe8b584a03403"),
+        (Opens::Link(Link::ChoosePassword(user)), "01010107fbe8b584a03403"),
+        (Opens::Link(Link::SignIn(user)), "01010207fbe8b584a03403"),
+        (Opens::Link(Link::Portal(portal)), "0101030102013c012ffbe8b584a03403"),
     ] {
         let token = Token {
             opens,
