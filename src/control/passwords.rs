@@ -126,8 +126,9 @@ fn compare(password: &Secret, stored: &Secret, salt: &[u8]) -> Compared {
     {
         return Compared::Wrong;
     }
-    let params = Params::try_from(&known).ok();
-    if params.as_ref() == Some(hasher.params()) {
+    let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+    let stored = Params::try_from(&known).ok();
+    if stored.as_ref().map(costs) == Some(costs(hasher.params())) {
         Compared::Right
     } else {
         Compared::RightButOld(hash(password, salt))

@@ -7,11 +7,10 @@ use crate::domain::ids::ApplicationKey;
 use crate::domain::principal::Principal;
 use crate::domain::secret::Secret;
 use crate::domain::session::{
-    self, Customer, PORTAL_LINK_LIFETIME, PORTAL_SESSION_DEFAULT, PORTAL_SESSION_MAX, PortalLink,
-    is_local_path,
+    self, Customer, PORTAL_SESSION_DEFAULT, PORTAL_SESSION_MAX, PortalLink, is_local_path,
 };
 use crate::domain::time::Timestamp;
-use crate::store::Refusal;
+use crate::store::{Idempotent, Refusal, Written};
 
 /// Shortest session that can be asked for.
 pub const PORTAL_SESSION_SECONDS_MIN: u64 = 60;
@@ -24,23 +23,28 @@ pub struct PortalLinkInput {
     pub next: Option<String>,
 }
 
-/// A link that was made.
-#[derive(Clone, Debug)]
-pub struct NewPortalLink {
-    pub url: Secret,
-    /// Until when it can be followed, once.
-    pub expires: Timestamp,
-}
-
 impl Control {
-    /// Makes a link into a session that sees `application` alone.
+    /// A secret for a new link, and the link's URL.
+    #[must_use]
+    pub fn new_portal_token(&self) -> (Secret, Secret) {
+        let mut random = [0; 32];
+        self.entropy.fill(&mut random);
+        let token = session::new_token(random);
+        let url = format!("{}/links/{}", self.public_url, token.expose());
+        (token, Secret::new(url))
+    }
+
+    /// Keeps `token` as a link into a session that sees `application` alone,
+    /// until `ends`.
     pub async fn create_portal_link(
         &self,
         principal: Principal,
         application: ApplicationKey,
         input: PortalLinkInput,
-        now: Timestamp,
-    ) -> Result<NewPortalLink, ControlError> {
+        token: &Secret,
+        ends: Timestamp,
+        idempotent: Option<Idempotent<()>>,
+    ) -> Result<Written<()>, ControlError> {
         let entry = self.store.application(application)?;
         let entry = entry.ok_or(Refusal::NoApplication)?;
         let customer = Customer {
@@ -60,23 +64,15 @@ impl Control {
         let session = input
             .expires_in_seconds
             .map_or(PORTAL_SESSION_DEFAULT, Duration::from_secs);
-        let mut random = [0; 32];
-        self.entropy.fill(&mut random);
-        let token = session::new_token(random);
         let link = PortalLink {
             customer,
             session_seconds: session.min(PORTAL_SESSION_MAX).as_secs(),
             next,
         };
-        let expires = now.plus(PORTAL_LINK_LIFETIME);
         let hash = session::hash(token.expose());
-        self.store
-            .issue_portal_link(principal, hash, link, expires)
-            .await?;
-        let url = format!("{}/links/{}", self.public_url, token.expose());
-        Ok(NewPortalLink {
-            url: Secret::new(url),
-            expires,
-        })
+        let issued = self
+            .store
+            .issue_portal_link(principal, hash, link, ends, idempotent);
+        Ok(issued.await?)
     }
 }

@@ -19,6 +19,7 @@ use crate::control::portal::PortalLinkInput;
 use crate::domain::branding::{
     BRAND_NAME_CHARS_MAX, Branding, Colour, FRAME_ORIGINS_MAX, Logo, frame_origin,
 };
+use crate::domain::session::PORTAL_LINK_LIFETIME;
 
 #[derive(Template)]
 #[template(path = "dashboard/portal/link.html")]
@@ -36,19 +37,17 @@ pub(super) async fn link(place: Place, _: Form) -> Answered {
     }
     let control = place.state.control();
     let application = &place.application().application;
-    let made = control
-        .create_portal_link(
-            place.principal,
-            application.key,
-            PortalLinkInput::default(),
-            place.now,
-        )
+    let (token, url) = control.new_portal_token();
+    let input = PortalLinkInput::default();
+    let ends = place.now.plus(PORTAL_LINK_LIFETIME);
+    control
+        .create_portal_link(place.principal, application.key, input, &token, ends, None)
         .await?;
     let id = place.id(application.key);
     let api = place.api(&format!("/applications/{id}/portal-links"));
     let page = LinkPage {
         frame: Frame::new(&place, Tab::Elsewhere, &[], "Portal link"),
-        link: Well::new("portal-link", made.url.expose()),
+        link: Well::new("portal-link", url.expose()),
         name: application.name.clone(),
         api: ApiCall::new("api-link", "POST", &api, Some(r#"{"readOnly": false}"#)),
     };

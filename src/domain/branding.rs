@@ -181,6 +181,9 @@ pub fn frame_origin(text: &str) -> Result<String, &'static str> {
     const WANTED: &str = "must be an origin such as https://app.example.com";
     let parsed = url::Url::parse(text).map_err(|_| WANTED)?;
     let host = parsed.host_str().ok_or(WANTED)?;
+    if host.contains('*') {
+        return Err(WANTED);
+    }
     let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
     if parsed.scheme() != "https" && !(parsed.scheme() == "http" && local) {
         return Err("must begin with https://");

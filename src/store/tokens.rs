@@ -6,7 +6,7 @@ use super::codec::{decode, encode};
 use super::rows::TokenV1;
 use super::tables::{TOKENS, Tables, USERS, hash_of, number_hash};
 use super::users::{self, NewUser};
-use super::writer::{Batch, Operation, Refusal, WriteError};
+use super::writer::{Batch, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ApplicationKey, EnvironmentKey, Key, UserKey};
@@ -109,14 +109,15 @@ impl Store {
         hash: [u8; 32],
         link: PortalLink,
         ends: Timestamp,
-    ) -> Result<(), WriteError> {
+        idempotent: Option<Idempotent<()>>,
+    ) -> Result<Written<()>, WriteError> {
         let issue = IssueLink {
             by: Some(principal),
             hash,
             link: Link::Portal(link),
             ends,
         };
-        self.write_once(issue).await
+        self.write(issue, idempotent).await
     }
 
     /// Makes the first account by its link, and opens a session for it.

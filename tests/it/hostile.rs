@@ -436,7 +436,6 @@ async fn paths_that_lead_nowhere_are_not_found() {
         path: "nowhere".to_owned(),
     };
     for path in [
-        "/",
         "/api",
         "/api/",
         "/api/v1",

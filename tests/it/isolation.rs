@@ -257,6 +257,7 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
             | "/applications/{app}/endpoints/{ep}/recoveries"
             | "/applications/{app}/endpoints/{ep}/backfills"
             | "/applications/{app}/endpoints/{ep}/replays"
+            | "/applications/{app}/portal-links"
             | "/event-types/imports",
         )
         | (

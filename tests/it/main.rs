@@ -8,6 +8,7 @@ mod command_line;
 mod contract;
 #[cfg(unix)]
 mod crash_loop;
+mod dashboard;
 mod deliveries;
 #[cfg(unix)]
 mod disk_full;

@@ -18,6 +18,7 @@ mod jobs;
 mod keys;
 mod messages;
 pub(in crate::api) mod openapi;
+mod portal;
 mod replays;
 mod statistics;
 mod store;
@@ -91,6 +92,8 @@ routes! {
     POST "/applications/{app}/messages/{msg}/endpoints/{ep}/replays" Send => replays::create;
     DELETE "/applications/{app}/messages/{msg}/content" Admin => content::erase_message;
     DELETE "/applications/{app}/content" Admin => content::erase_application;
+    POST "/applications/{app}/portal-links" Read => portal::create_link;
+    DELETE "/applications/{app}/portal-sessions" Manage => portal::end_sessions;
     GET "/applications/{app}/statistics" Read => statistics::of_application;
     GET "/audit" Admin => audit::list;
     GET "/event-types" Read => event_types::list;

@@ -192,7 +192,10 @@ fn accounts_and_tokens_have_their_bytes() {
         }),
         framed_by: vec!["https://a".into()],
     };
-    check(&BrandingV1(branding), "0101410101020301020104010968747470733a2f2f61");
+    check(
+        &BrandingV1(branding),
+        "0101410101020301020104010968747470733a2f2f61",
+    );
     check(&BrandingV1(Branding::default()), "0100000000");
     let customer = Customer {
         environment: EnvironmentKey::from_u64(1),
@@ -207,12 +210,24 @@ fn accounts_and_tokens_have_their_bytes() {
     };
     let user = UserKey::from_u64(7);
     for (opens, want) in [
-        (session(Holder::User(user)), "01000007fbe8b584a034fbe8b584a03403"),
-        (session(Holder::Customer(customer)), "010001010201fbe8b584a034fbe8b584a03403"),
+        (
+            session(Holder::User(user)),
+            "01000007fbe8b584a034fbe8b584a03403",
+        ),
+        (
+            session(Holder::Customer(customer)),
+            "010001010201fbe8b584a034fbe8b584a03403",
+        ),
         (Opens::Link(Link::FirstAccount), "010100fbe8b584a03403"),
-        (Opens::Link(Link::ChoosePassword(user)), "01010107fbe8b584a03403"),
+        (
+            Opens::Link(Link::ChoosePassword(user)),
+            "01010107fbe8b584a03403",
+        ),
         (Opens::Link(Link::SignIn(user)), "01010207fbe8b584a03403"),
-        (Opens::Link(Link::Portal(portal)), "0101030102013c012ffbe8b584a03403"),
+        (
+            Opens::Link(Link::Portal(portal)),
+            "0101030102013c012ffbe8b584a03403",
+        ),
     ] {
         let token = Token {
             opens,

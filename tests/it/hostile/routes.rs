@@ -105,6 +105,7 @@ impl Route {
                 | "/inboxes/{token}"
                 | "/keys/{key}",
             ) => Some(json!({"name": "n"})),
+            ("POST", "/applications/{app}/portal-links") => Some(json!({})),
             ("POST", "/applications/{app}/endpoints/{ep}/secret/rotations") => {
                 // Secrets that stop at once: nothing piles up.
                 Some(json!({"gracePeriodSeconds": 0}))
@@ -154,6 +155,11 @@ impl Route {
             "/applications/{app}/endpoints/{ep}/secret/rotations" => vec![
                 field("gracePeriodSeconds", Kind::Number(0, 2_592_000)),
                 field("secret", Kind::Text(1, 1024)),
+            ],
+            "/applications/{app}/portal-links" => vec![
+                field("expiresInSeconds", Kind::Number(60, 604_800)),
+                field("readOnly", Kind::Flag),
+                field("next", Kind::LocalPath),
             ],
             "/environments" | "/environments/{env}" => environment_fields(create),
             "/keys" => key_fields(),
@@ -254,6 +260,8 @@ pub(super) enum Kind {
     Schema,
     /// A list of anything but null.
     Examples,
+    /// A path inside the portal.
+    LocalPath,
     /// `true` alone.
     Yes,
     /// Visible ASCII without spaces at its ends.
@@ -287,6 +295,9 @@ impl Kind {
             }
             (Self::Schema, value) => value.is_object() || value.is_boolean(),
             (Self::Examples, Value::Array(items)) => !items.contains(&Value::Null),
+            (Self::LocalPath, Value::String(text)) => {
+                text.len() <= 512 && hookpost::domain::session::is_local_path(text)
+            }
             (Self::Yes, value) => *value == Value::Bool(true),
             (Self::HeaderValue, Value::String(text)) => {
                 let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));

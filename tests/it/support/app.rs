@@ -603,15 +603,32 @@ impl Call<'_> {
             .body(body.to_string())
     }
 
-    pub(crate) async fn send(self) -> Answer {
+    /// Status and headers alone: the body may never end.
+    pub(crate) async fn send_for_head(self) -> Answer {
+        let (head, _) = timeout(PATIENCE, self.exchange())
+            .await
+            .expect("an answer in time");
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: Bytes::new(),
+        }
+    }
+
+    /// The answer's head, and its body piece by piece.
+    pub(crate) async fn exchange(self) -> (http::response::Parts, hyper::body::Incoming) {
         let uri = format!("http://{}{}", self.app.address, self.path);
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri.parse().expect("a path that is a URI");
         *request.headers_mut() = self.headers;
+        let response = self.app.client.request(request).await.expect("an answer");
+        response.into_parts()
+    }
+
+    pub(crate) async fn send(self) -> Answer {
         let exchange = async {
-            let response = self.app.client.request(request).await.expect("an answer");
-            let (head, body) = response.into_parts();
+            let (head, body) = self.exchange().await;
             let body = body.collect().await.expect("a whole body").to_bytes();
             Answer {
                 status: head.status.as_u16(),
@@ -668,6 +685,12 @@ impl Answer {
     }
 
     /// The first header of that name, or "".
+    /// The header, or nothing when there is none.
+    pub(crate) fn header_or(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().expect("ASCII"))
+    }
+
     pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).map(HeaderValue::to_str);
         value.and_then(Result::ok).unwrap_or_default()

@@ -6,6 +6,7 @@
 //! is driven step by step.
 
 pub(crate) mod app;
+pub(crate) mod browser;
 pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod entropy;
@@ -18,3 +19,4 @@ pub(crate) mod schema;
 pub(crate) mod server_process;
 pub(crate) mod sink;
 pub(crate) mod store;
+pub(crate) mod visitor;

@@ -16,6 +16,7 @@ mod jobs;
 mod keys;
 mod messages;
 mod operation;
+mod portal;
 mod problems;
 mod server;
 mod statistics;
@@ -93,6 +94,7 @@ fn nouns() -> Vec<Noun> {
         jobs::noun(),
         statistics::noun(),
         inboxes::noun(),
+        portal::noun(),
         environments::noun(),
         keys::noun(),
         audit::noun(),

@@ -1,0 +1,8 @@
+//! The dashboard and the portal: who may come in, who sees what, and what is
+//! shown of what strangers wrote.
+
+mod access;
+mod browser;
+mod corpus;
+mod journey;
+mod viewers;

@@ -1,0 +1,267 @@
+//! The journeys of people, in a real browser. Screenshots are kept in
+//! `target/screenshots`.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::browser::{Browser, Look, WIDE};
+use crate::support::patience::wait_for;
+use crate::support::server_process::ServerProcess;
+use crate::support::sink::{Reply, Sink};
+
+/// A server of its own, and the link that it printed.
+struct Place {
+    server: ServerProcess,
+    link: String,
+}
+
+impl Place {
+    fn start(flags: &[&str]) -> Self {
+        let server = ServerProcess::start_with(flags);
+        let out = wait_for(Duration::from_secs(10), || {
+            let out = server.output();
+            let told = out.contains(" to sign in") || out.contains(" to make the first account");
+            told.then_some(out)
+        });
+        let out = out.expect("a link is printed");
+        let (_, rest) = out.split_once("/links/").expect("a link");
+        let token = rest.split_whitespace().next().expect("its token");
+        Self {
+            link: format!("{}/links/{token}", server.base_url()),
+            server,
+        }
+    }
+}
+
+/// From nothing: the first account, an application, an endpoint, a message
+/// that fails, the receiver repaired, Replay, delivered.
+async fn from_nothing_to_a_replay(name: &'static str, look: Look) {
+    let place = Place::start(&[]);
+    let kept = fs::read_to_string(place.server.data_dir().join("first-account-link"));
+    assert!(
+        place.link.ends_with(
+            kept.expect("it is kept")
+                .trim()
+                .rsplit('/')
+                .next()
+                .expect("a token")
+        )
+    );
+    let replies = std::iter::repeat_with(|| Reply::status(503).body("under repair")).take(2);
+    let sink = Sink::start(replies).await;
+    let browser = Browser::start(name, look).await;
+    browser.open(&place.link).await;
+    browser.screenshot("01-first-account").await;
+    browser.fill("E-mail", "ada@example.com").await;
+    browser.fill("Password", "a few words will do").await;
+    browser.fill("once more", "a few words will do").await;
+    browser.press("Create account").await;
+    browser.sees("Three steps").await;
+    browser.screenshot("02-empty").await;
+    let menu = async || {
+        if look.width < 500 {
+            browser.press("Menu").await;
+        }
+    };
+    menu().await;
+    browser.press("Applications").await;
+    browser.fill("Name", "Acme").await;
+    browser.press("Create application").await;
+    browser.sees("Activity of Acme").await;
+    menu().await;
+    browser.press("Endpoints").await;
+    browser.sees("Set up an endpoint to get started").await;
+    browser.screenshot("03-no-endpoint").await;
+    browser.press("Add endpoint").await;
+    browser.fill("Endpoint URL", "not a url").await;
+    browser.press("Create").await;
+    browser.sees("Nothing was changed").await;
+    browser.screenshot("04-wrong-url").await;
+    browser.fill("Endpoint URL", &sink.url()).await;
+    browser.press("Create").await;
+    browser.sees("Send a test").await;
+    browser.press("Send hookpost.ping").await;
+    if !look.scripts {
+        sink.wait_for(1).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let again = browser.path().await;
+        assert!(again.ends_with("/testing"), "{again}");
+        browser.press("look again").await;
+    }
+    browser.sees("under repair").await;
+    browser.screenshot("05-failed").await;
+    browser.press("All about it").await;
+    browser.sees("503").await;
+    browser.screenshot("06-message").await;
+    // The receiver was repaired after its second answer.
+    browser.press("Replay").await;
+    browser.sees("The replay is on its way").await;
+    sink.wait_for(2).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    browser.press("Replay").await;
+    sink.wait_for(3).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    menu().await;
+    browser.press("Logs").await;
+    browser.sees("Delivered").await;
+    browser.screenshot("07-delivered").await;
+    if look.scripts {
+        let complaints = browser.complaints().await;
+        assert!(complaints.is_empty(), "{complaints:#?}");
+    }
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_nothing_to_a_replay_wide_and_light() {
+    from_nothing_to_a_replay("wide-light", WIDE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_nothing_to_a_replay_on_a_phone_in_the_dark() {
+    from_nothing_to_a_replay("phone-dark", WIDE.phone().dark()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_nothing_to_a_replay_without_scripts() {
+    from_nothing_to_a_replay("no-scripts", WIDE.without_scripts()).await;
+}
+
+/// Every screen of a place with something in it.
+const SCREENS: [&str; 22] = [
+    "",
+    "/applications",
+    "/endpoints",
+    "/event-types",
+    "/event-types/new",
+    "/messages",
+    "/attempts",
+    "/jobs",
+    "/inboxes",
+    "/settings",
+    "/settings/keys",
+    "/settings/users",
+    "/settings/audit",
+    "/settings/portal",
+    "/settings/environments",
+    "/account",
+    "/applications/demo",
+    "/applications/demo/endpoints/new",
+    "/applications/demo/endpoints/demo-inbox",
+    "/applications/demo/endpoints/demo-inbox/advanced",
+    "/applications/demo/endpoints/demo-inbox/testing",
+    "/applications/demo/messages/new",
+];
+
+async fn every_screen_can_be_read(name: &'static str, look: Look) {
+    let place = Place::start(&["--dev"]);
+    let browser = Browser::start(name, look).await;
+    browser
+        .open(&format!("{}/sign-in", place.server.base_url()))
+        .await;
+    let mut found = browser.axe().await;
+    browser.open(&place.link).await;
+    browser.sees("Activity in default").await;
+    let env = browser.path().await;
+    let base = format!("{}{env}", place.server.base_url());
+    // Something to see on each.
+    browser
+        .open(&format!("{base}/applications/demo/messages/new"))
+        .await;
+    browser.fill("Event type", "invoice.paid").await;
+    browser.press("Send").await;
+    browser.sees("Delivered").await;
+    found.extend(browser.axe().await);
+    browser.screenshot("message").await;
+    browser.open(&format!("{base}/event-types/new")).await;
+    browser.fill("Name", "invoice.paid").await;
+    browser.fill("Example", "{\"total\": 42}").await;
+    browser.press("Create").await;
+    browser.sees("Created.").await;
+    let mut wide = Vec::new();
+    for (number, path) in SCREENS.iter().enumerate() {
+        browser.open(&format!("{base}{path}")).await;
+        let axe = browser.axe().await;
+        found.extend(axe.into_iter().map(|one| format!("{path}: {one}")));
+        if browser.is_too_wide().await {
+            wide.push(*path);
+        }
+        browser
+            .screenshot(&format!("{number:02}{}", path.replace('/', "-")))
+            .await;
+    }
+    let complaints = browser.complaints().await;
+    browser.end().await;
+    eprintln!(
+        "{name}: {} screens, {} serious findings",
+        SCREENS.len() + 2,
+        found.len()
+    );
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(wide.is_empty(), "too wide: {wide:?}");
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_screen_can_be_read_in_the_light() {
+    every_screen_can_be_read("screens-light", WIDE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_screen_can_be_read_on_a_phone_in_the_dark() {
+    every_screen_can_be_read("screens-dark", WIDE.phone().dark()).await;
+}
+
+/// Keys, live rows, a secret that is revealed, and the portal.
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_add_keys_live_rows_and_copying() {
+    let place = Place::start(&["--dev"]);
+    let browser = Browser::start("scripts", WIDE).await;
+    browser.open(&place.link).await;
+    browser.sees("Activity in default").await;
+    let env = browser.path().await;
+    let base = format!("{}{env}/applications/demo", place.server.base_url());
+    browser.open(&format!("{base}/messages")).await;
+    browser.sees("live").await;
+    let other = Browser::start("scripts-other", WIDE).await;
+    let body = b"{\"eventType\": \"live.row\", \"payload\": {}}";
+    place
+        .server
+        .api("POST", "/api/v1/applications/demo/messages", body);
+    browser.sees("live.row").await;
+    browser.keys("j").await;
+    browser.screenshot("marked").await;
+    browser.keys("?").await;
+    browser.sees("Keyboard").await;
+    browser.screenshot("shortcuts").await;
+    browser.press("Close").await;
+    browser.open(&format!("{base}/endpoints/demo-inbox")).await;
+    browser.press("Reveal").await;
+    browser
+        .sees("That you have seen it is in the audit log")
+        .await;
+    let secret = browser.text_of("#secret-0").await;
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    browser.press("Rotate").await;
+    browser.press("Rotate the secret").await;
+    browser.sees("There is a new secret").await;
+    browser.open(&base).await;
+    browser.press("Make a portal link").await;
+    browser.sees("A link into the portal").await;
+    let link = browser.text_of("#portal-link").await;
+    other.open(&link).await;
+    other.sees("Activity of Demo").await;
+    assert!(
+        !other.text().await.contains("Applications"),
+        "a customer has one"
+    );
+    other.screenshot("portal").await;
+    let found = other.axe().await;
+    assert!(found.is_empty(), "{found:#?}");
+    for one in [&browser, &other] {
+        let complaints = one.complaints().await;
+        assert!(complaints.is_empty(), "{complaints:#?}");
+    }
+    browser.end().await;
+    other.end().await;
+}
