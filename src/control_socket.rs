@@ -1,9 +1,9 @@
-//! API keys and jobs, managed while the server runs.
+//! API keys, accounts and jobs, managed while the server runs.
 //!
-//! The server holds the store's lock, so `hookpost keys` and `hookpost jobs`
+//! The server holds the store's lock, so `hookpost keys`, `users` and `jobs`
 //! ask it, over a Unix socket in the data directory that only the server's user
 //! can open. Where no server answers, the command takes the lock and does the
-//! same by itself: both sides end at a desk, [`KeyDesk`] or [`JobDesk`]. Windows
+//! same by itself: both sides end at a desk. Windows
 //! has the second way only.
 
 #[cfg(unix)]
@@ -12,6 +12,7 @@ mod desk;
 mod jobs;
 #[cfg(unix)]
 mod server;
+mod users;
 
 use std::path::Path;
 #[cfg(unix)]
@@ -29,6 +30,7 @@ pub(crate) use desk::KeyDesk;
 pub(crate) use jobs::{JobDesk, JobLine};
 #[cfg(unix)]
 pub(crate) use server::start;
+pub(crate) use users::{UserAnswer, UserDesk, UserLine, UserQuestion};
 
 #[cfg(unix)]
 const FILE_NAME: &str = "control.sock";
@@ -47,6 +49,7 @@ fn path(data_dir: &Path) -> PathBuf {
 pub(crate) struct Desks {
     pub(crate) keys: KeyDesk,
     pub(crate) jobs: JobDesk,
+    pub(crate) users: UserDesk,
 }
 
 /// An API key as lists show it.

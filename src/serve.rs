@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{self, PublicUrl, Settings};
-use crate::control_socket::{self, Desks, JobDesk, KeyDesk};
+use crate::control_socket::{self, Desks, JobDesk, KeyDesk, UserDesk};
 use crate::domain::address::DestinationPolicy;
 use crate::engine::transport::HttpTransport;
 use crate::engine::{Engine, EngineSettings};
@@ -201,6 +201,12 @@ impl Server {
             desks: Desks {
                 keys: KeyDesk::new(store.clone(), Arc::clone(&seams.entropy)),
                 jobs: JobDesk::new(store.clone()),
+                users: UserDesk {
+                    store: store.clone(),
+                    entropy: Arc::clone(&seams.entropy),
+                    clock: Arc::clone(&seams.clock),
+                    public_url: public_url.to_string(),
+                },
             },
             demo,
             way_in,

@@ -14,6 +14,7 @@ mod batch;
 mod echo;
 mod flow;
 mod loader;
+mod pages;
 mod payload;
 mod report;
 mod restart;

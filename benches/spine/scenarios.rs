@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use crate::batch;
 use crate::flow::{Arrives, Flow, Measured, wait_recorded};
 use crate::loader::{self, Pace, Plan};
+use crate::pages;
 use crate::payload::{PAYLOAD_BYTES, payload};
 use crate::report::{Goal, Latency, Report, Row, mebibytes, ratio};
 use crate::restart;
@@ -63,6 +64,8 @@ pub(crate) enum Scenario {
     Footprint,
     /// Live bytes of a message with one attempt
     Disk,
+    /// The dashboard's pages with a full store under load, and open live pages
+    Pages,
     /// Attempts on disk against webhooks received
     Arrivals,
     #[value(skip)]
@@ -71,7 +74,7 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All that measure, in the order of the table.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Ceiling,
         Self::Footprint,
         Self::EndToEnd,
@@ -85,6 +88,7 @@ impl Scenario {
         Self::Disk,
         Self::Arrivals,
         Self::Restart,
+        Self::Pages,
     ];
 
     fn name(self) -> String {
@@ -137,6 +141,7 @@ impl Bench {
             Scenario::EndToEnd => self.end_to_end(),
             Scenario::Accept => self.accept(),
             Scenario::Batch => batch::run(self),
+            Scenario::Pages => pages::run(self),
             Scenario::OpenLoop => self.open_loop(),
             Scenario::FanOut => self.fan_out(),
             Scenario::Applications => self.applications(),

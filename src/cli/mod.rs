@@ -10,6 +10,7 @@ pub mod man;
 mod reach;
 pub mod serve;
 pub mod sign;
+pub mod users;
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -47,6 +48,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make, list, rotate and revoke API keys
     Keys(KeysArgs),
+    /// Invite, list and remove people who use the dashboard
+    Users(UsersArgs),
     /// List, show and cancel jobs
     Jobs(JobsArgs),
     /// Sign a body and print the headers
@@ -112,6 +115,41 @@ pub enum KeysCommand {
     Revoke {
         /// As shown by `hookpost keys list`
         key_id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct UsersArgs {
+    #[command(subcommand)]
+    pub command: UsersCommand,
+    #[command(flatten)]
+    pub settings: StoreFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// Make an account and a link to it, which works once, for 7 days
+    Invite {
+        /// E-mail address of whom to invite
+        email: String,
+        /// What they may do: admin, operator or viewer
+        #[arg(long, default_value = "operator")]
+        role: String,
+        /// The one environment that they may be in, by name or id; without it, all
+        #[arg(long, value_name = "NAME")]
+        environment: Option<String>,
+    },
+    /// Make a link to choose another password, which works once, for an hour
+    ResetPassword {
+        /// E-mail address of the account
+        email: String,
+    },
+    /// List the accounts
+    List,
+    /// Take an account away, and end its sessions
+    Remove {
+        /// E-mail address of the account
+        email: String,
     },
 }
 
@@ -191,6 +229,7 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> io::Result<u8> {
     match cli.command {
         Command::Serve(args) => serve::run(args, console),
         Command::Keys(args) => keys::run(args, console),
+        Command::Users(args) => users::run(args, console),
         Command::Jobs(args) => jobs::run(args, console),
         Command::Sign(args) => {
             let signed = sign::sign(&args, SystemClock.now(), console.input, console.out);

@@ -31,6 +31,12 @@ pub(crate) enum DeskError {
         "a key's name has at most {API_KEY_NAME_CHARS_MAX} characters and no control characters"
     )]
     Name,
+    #[error("{email:?} {why}")]
+    Email { email: String, why: &'static str },
+    #[error("there is no role {0:?}; there are viewer, operator and admin")]
+    NoRole(String),
+    #[error("there is no account {0:?}; `hookpost users list` shows those there are")]
+    NoUser(String),
     #[error(transparent)]
     Store(#[from] WriteError),
 }
@@ -129,20 +135,9 @@ impl KeyDesk {
             Some(found) => Ok(found.key),
             None => Err(DeskError::NoEnvironment {
                 name: wanted.to_owned(),
-                there: self.environments_there(),
+                there: environments_there(&self.store),
             }),
         }
-    }
-
-    /// The names of the environments, for a sentence.
-    fn environments_there(&self) -> String {
-        let all = self.store.catalog().environments();
-        let names = all.iter().take(LISTED_MAX);
-        let mut names: Vec<_> = names.map(|one| format!("{:?}", one.name)).collect();
-        if all.len() > LISTED_MAX {
-            names.push(format!("{} more", all.len() - LISTED_MAX));
-        }
-        names.join(", ")
     }
 
     fn application(
@@ -229,4 +224,15 @@ fn refused(error: WriteError, id: &str) -> DeskError {
         WriteError::Refused(Refusal::NoApiKey) => DeskError::NoKey(id.to_owned()),
         other => DeskError::Store(other),
     }
+}
+
+/// The names of the environments, for a sentence.
+pub(super) fn environments_there(store: &Store) -> String {
+    let all = store.catalog().environments();
+    let names = all.iter().take(LISTED_MAX);
+    let mut names: Vec<_> = names.map(|one| format!("{:?}", one.name)).collect();
+    if all.len() > LISTED_MAX {
+        names.push(format!("{} more", all.len() - LISTED_MAX));
+    }
+    names.join(", ")
 }

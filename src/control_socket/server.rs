@@ -18,13 +18,13 @@ use serde::Serialize;
 use tokio::net::{UnixListener, UnixSocket};
 use tokio::task::JoinHandle;
 
-use super::{DeskError, Desks, KeyDesk, NewKey, Refused, jobs, path};
+use super::{DeskError, Desks, KeyDesk, NewKey, Refused, jobs, path, users};
 use crate::domain::message::JSON;
 use crate::http::server::{ServerLimits, serve_unix};
 use crate::store::WriteError;
 
 const BACKLOG: u32 = 16;
-const BODY_BYTES_MAX: usize = 16 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// Serves the socket in `data_dir` until `told`, then removes it.
 ///
@@ -44,7 +44,7 @@ pub(crate) fn start(
             tracing::warn!(
                 path = %path.display(),
                 %error,
-                "cannot listen for `hookpost keys` and `hookpost jobs`; they work while the server is stopped"
+                "cannot listen for `hookpost keys`, `users` and `jobs`; they work while the server is stopped"
             );
             return None;
         }
@@ -94,7 +94,9 @@ impl Drop for SocketFile {
 }
 
 fn router(desks: Desks) -> Router {
-    keys_router(desks.keys).merge(jobs::router(desks.jobs))
+    keys_router(desks.keys)
+        .merge(jobs::router(desks.jobs))
+        .merge(users::router(desks.users))
 }
 
 fn keys_router(desk: KeyDesk) -> Router {
@@ -167,12 +169,14 @@ impl IntoResponse for Failure {
 
 fn status_of(error: &DeskError) -> StatusCode {
     match error {
-        DeskError::NoKey(_) | DeskError::NoJob(_) => StatusCode::NOT_FOUND,
+        DeskError::NoKey(_) | DeskError::NoJob(_) | DeskError::NoUser(_) => StatusCode::NOT_FOUND,
         DeskError::NoEnvironment { .. }
         | DeskError::NoApplication(_)
         | DeskError::Scope { .. }
         | DeskError::Lifetime(_)
         | DeskError::Name
+        | DeskError::Email { .. }
+        | DeskError::NoRole(_)
         | DeskError::Store(WriteError::Refused(_)) => StatusCode::UNPROCESSABLE_ENTITY,
         DeskError::Store(WriteError::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -78,7 +78,9 @@ impl Chart {
         let slot = |at: usize| period.slots().start + u32::try_from(at).unwrap_or(0);
         let resolution = period.resolution();
         let base = HEIGHT - BOTTOM;
-        let bars = counters.iter().enumerate().map(|(at, counter)| {
+        let counted = counters.iter().enumerate();
+        let bars = counted.filter(|(_, counter)| counter.attempts() > 0);
+        let bars = bars.map(|(at, counter)| {
             let (failed, good) = (height(counter.failed), height(counter.delivered));
             let when = resolution.start(slot(at));
             let x = LEFT + step * u32::try_from(at).unwrap_or(0);

@@ -225,9 +225,10 @@ async fn scripts_add_keys_live_rows_and_copying() {
     browser.sees("live").await;
     let other = Browser::start("scripts-other", WIDE).await;
     let body = b"{\"eventType\": \"live.row\", \"payload\": {}}";
-    place
+    let sent = place
         .server
-        .api("POST", "/api/v1/applications/demo/messages", body);
+        .api("POST", "/applications/demo/messages", body);
+    assert_eq!(sent.status, 202);
     browser.sees("live.row").await;
     browser.keys("j").await;
     browser.screenshot("marked").await;
