@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::{RETRY_AFTER, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::failure::{Answered, Failure};
 use super::form::Form;
@@ -217,8 +217,13 @@ fn enter(state: &AppState, jar: Jar, token: &Secret, shown: Shown, to: &str) -> 
 pub(super) async fn follow(
     State(state): State<AppState>,
     Path(token): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Answered {
+    // Whoever only looks ahead does not use it up.
+    if method == Method::HEAD || headers.contains_key("sec-purpose") {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let hash = session::hash(&token);
     let link = state.store.link(&hash)?.ok_or(Refusal::LinkUsed)?;
     match link {
@@ -391,7 +396,7 @@ pub(super) async fn sign_out(State(state): State<AppState>, request: Request) ->
     }
     let mut response = match jar {
         Jar::User => Redirect::to("/sign-in").into_response(),
-        Jar::Customer => Failure::signed_out().into_response(),
+        Jar::Customer => Failure::portal_left().page(""),
     };
     for shown in [Shown::Alone, Shown::Framed] {
         let cleared: HeaderValue = jar.clear(state.is_secure(), shown);

@@ -278,8 +278,7 @@ fn steps(place: &Place, all: &Counter) -> Result<Option<Steps>, StoreError> {
             (Some(_), true) => place.link("/endpoints/new"),
             (Some(_), false) => place.link("/endpoints"),
         },
-        send: (place.application.is_some() && place.can().send)
-            .then(|| place.link("/messages/new")),
+        send: place.sends_messages().then(|| place.link("/messages/new")),
         logs: place.link("/messages"),
     };
     let done = steps.has_endpoint && steps.has_message && steps.has_delivery;

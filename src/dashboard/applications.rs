@@ -158,9 +158,6 @@ fn read(body: &str) -> Result<(String, Option<String>), Problem> {
 
 /// `POST /deletions`, of an application
 pub(super) async fn delete(place: Place, form: Form) -> Answered {
-    if place.is_customer() {
-        return Err(Failure::not_found("page"));
-    }
     let application = &place.application().application;
     if form.get("name") != application.name {
         return Err(Failure(Problem::invalid(vec![FieldError::new(

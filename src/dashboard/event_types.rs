@@ -155,7 +155,8 @@ pub(super) async fn show(place: Place) -> Answered {
         delete: path("/deletions"),
         subscribe: (in_application && place.can().manage)
             .then(|| place.link(&format!("/endpoints/new?event={}", one.name))),
-        send: (in_application && place.can().send)
+        send: place
+            .sends_messages()
             .then(|| place.link(&format!("/messages/new?type={}", one.name))),
         messages: place.link(&format!("/messages?type={}", one.name)),
         api: ApiCall::new(

@@ -32,8 +32,17 @@ impl Failure {
         Self(Problem::new(
             StatusCode::UNAUTHORIZED,
             "signed_out",
-            "Your session is over. Sign in again; in a customer's portal, follow the link in the \
-             application that brought you here once more.",
+            "Your session is over. Sign in again.",
+        ))
+    }
+
+    /// As [`signed_out`](Self::signed_out), for customers: they have no account.
+    pub(super) fn portal_left() -> Self {
+        Self(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "portal_left",
+            "Your session is over. Go back to the application that brought you here, and follow \
+             its link once more.",
         ))
     }
 
@@ -70,7 +79,7 @@ impl Failure {
             bare: Bare::new(self.heading()),
             heading: self.heading(),
             problem: &self.0,
-            sign_in: self.0.status == StatusCode::UNAUTHORIZED,
+            sign_in: self.0.code == "signed_out",
             back,
         };
         let html = page.render().expect("a string takes it all");

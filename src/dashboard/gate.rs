@@ -55,7 +55,14 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
                 .finish();
             Redirect::to(&format!("/sign-in?{query}")).into_response()
         }
-        Err(Refused::Because(failure)) => failure.into_response(),
+        Err(Refused::Because(failure)) => {
+            let back = match gate.jar {
+                Jar::User => "/",
+                Jar::Customer if failure.0.status == StatusCode::UNAUTHORIZED => "",
+                Jar::Customer => PORTAL,
+            };
+            failure.page(back)
+        }
     };
     page::guard(response.headers_mut(), &[]);
     response
@@ -126,7 +133,8 @@ async fn enter(gate: &Gate, request: Request) -> Result<(Place, Request), Refuse
 fn signed_out(jar: Jar, method: &Method, uri: String) -> Refused {
     match jar {
         Jar::User if *method == Method::GET => Refused::SignIn(uri),
-        _ => Refused::Because(Failure::signed_out()),
+        Jar::User => Refused::Because(Failure::signed_out()),
+        Jar::Customer => Refused::Because(Failure::portal_left()),
     }
 }
 
@@ -144,6 +152,20 @@ fn not_allowed(wanted: Capability) -> Failure {
         "forbidden",
         format!("Your role does not let you {what}. Nothing was done; ask an admin."),
     ))
+}
+
+/// Whether who was let into `place` still would be: for answers that go on.
+pub(super) fn is_still_in(place: &Place) -> bool {
+    let opened = place.state.store.session(&place.session);
+    let environment = place.environment.key;
+    match opened {
+        Ok(Some((Opened::User(user), _))) => user.principal(environment).is_some(),
+        Ok(Some((Opened::Customer(_), _))) => {
+            let catalog = place.state.store.catalog();
+            catalog.environment(environment).is_some()
+        }
+        Ok(None) | Err(_) => false,
+    }
 }
 
 /// A session that a request shows.

@@ -15,7 +15,7 @@ use super::failure::{Answered, Failure};
 use super::form::Form;
 use super::parts::Moment;
 use super::place::Place;
-use super::{attempts, messages};
+use super::{attempts, gate, messages};
 use crate::domain::ids::{AttemptKey, EndpointKey, MessageKey, first_key_at};
 use crate::http::paging::Params;
 use crate::http::problem::Problem;
@@ -44,7 +44,7 @@ pub(super) struct LogTabs {
 
 impl LogTabs {
     pub(super) fn new(place: &Place, current: &'static str) -> Self {
-        let sends = place.application.is_some() && place.can().send;
+        let sends = place.sends_messages();
         Self {
             messages: place.link("/messages"),
             attempts: place.link("/attempts"),
@@ -163,6 +163,9 @@ where
                 _ = stopping.wait_for(|stopping| *stopping) => return None,
             }
             looks += 1;
+            if !gate::is_still_in(&place) {
+                return None;
+            }
             let (rows, newest) = look(&place, &params, after).ok()?;
             after = newest;
             quiet += 1;

@@ -415,7 +415,7 @@ struct ShowPage {
     elsewhere: Vec<(String, String)>,
     elsewhere_action: String,
     replay_all: Option<(String, String)>,
-    edit: String,
+    edit: Option<String>,
     docs: Vec<Snippet>,
     /// Milliseconds after which the page looks again; 0: nothing is under way.
     again_ms: u32,
@@ -493,7 +493,9 @@ pub(super) async fn show(place: Place) -> Answered {
             let label = format!("Replay {}", counted(failed, "delivery", "deliveries"));
             (at("/replays"), label)
         }),
-        edit: place.link(&format!("/messages/new?from={id}")),
+        edit: place
+            .sends_messages()
+            .then(|| place.link(&format!("/messages/new?from={id}"))),
         docs: snippets(),
         again_ms: if soon { 900 } else { 0 },
         id: Id::new(id).whole(),

@@ -50,6 +50,8 @@ pub enum Of {
     Application,
     /// All three.
     Both,
+    /// `/env/{env}/applications/{app}`: what operators alone do with one.
+    Operated,
 }
 
 /// The paths before a route's own.
@@ -64,6 +66,7 @@ impl Of {
             Self::Environment => &[ENVIRONMENT],
             Self::Application => &[APPLICATION, PORTAL],
             Self::Both => &[ENVIRONMENT, APPLICATION, PORTAL],
+            Self::Operated => &[APPLICATION],
         }
     }
 }
@@ -92,7 +95,7 @@ routes! {
     Both GET "/endpoints" Read => endpoints::index;
     Application POST "/endpoints" Manage => endpoints::create;
     Application GET "/endpoints/new" Manage => endpoints::new;
-    Application POST "/endpoints/inboxes" Manage => endpoints::inbox;
+    Operated POST "/endpoints/inboxes" Manage => endpoints::inbox;
     Application GET "/endpoints/{ep}" Read => endpoints::show;
     Application GET "/endpoints/{ep}/advanced" Manage => endpoints::advanced;
     Application POST "/endpoints/{ep}/advanced" Manage => endpoints::update;
@@ -110,8 +113,8 @@ routes! {
     Both GET "/messages" Read => messages::index;
     Both GET "/messages/live" Read => logs::live_messages;
     Both GET "/messages/export" Read => messages::export;
-    Application GET "/messages/new" Send => messages::new;
-    Application POST "/messages" Send => messages::create;
+    Operated GET "/messages/new" Send => messages::new;
+    Operated POST "/messages" Send => messages::create;
     Application GET "/messages/{msg}" Read => messages::show;
     Application GET "/messages/{msg}/payload" Read => messages::download;
     Application POST "/messages/{msg}/replays" Send => messages::replay_all;
@@ -135,8 +138,8 @@ routes! {
     Both GET "/search" Read => search::jump;
     Application GET "/theme.css" Read => portal::theme;
     Application GET "/logo" Read => portal::logo;
-    Application POST "/portal-links" Secrets => portal::link;
-    Application POST "/deletions" Manage => applications::delete;
+    Operated POST "/portal-links" Secrets => portal::link;
+    Operated POST "/deletions" Manage => applications::delete;
     Environment GET "/applications" Read => applications::index;
     Environment POST "/applications" Manage => applications::create;
     Environment GET "/inboxes" Read => inboxes::index;

@@ -83,6 +83,12 @@ impl Place {
         matches!(self.viewer, Viewer::Customer(_))
     }
 
+    /// Whether the viewer sends messages of any content here: operators do, a
+    /// customer only tries endpoints out and replays.
+    pub(super) fn sends_messages(&self) -> bool {
+        self.application.is_some() && !self.is_customer() && self.allows(Capability::Send)
+    }
+
     /// The application, on pages of one. Others have no route to there.
     pub(super) fn application(&self) -> &Arc<ApplicationEntry> {
         let application = self.application.as_ref();

@@ -32,9 +32,6 @@ struct LinkPage {
 
 /// `POST /portal-links`: a link for the application's customer.
 pub(super) async fn link(place: Place, _: Form) -> Answered {
-    if place.is_customer() {
-        return Err(Failure::not_found("page"));
-    }
     let control = place.state.control();
     let application = &place.application().application;
     let (token, url) = control.new_portal_token();

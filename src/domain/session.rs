@@ -20,7 +20,7 @@ pub const IDLE_MAX: Duration = Duration::from_mins(30);
 pub const USER_SESSION_MAX: Duration = Duration::from_hours(12);
 /// Sessions of one user, and of one application's customers; the oldest end first.
 pub const USER_SESSIONS_MAX: usize = 10;
-pub const CUSTOMER_SESSIONS_MAX: usize = 10_000;
+pub const CUSTOMER_SESSIONS_MAX: usize = 1_000;
 /// How long a link to the first account, and one after a forgotten password, works.
 pub const SETUP_LINK_LIFETIME: Duration = Duration::from_mins(30);
 pub const RESET_LINK_LIFETIME: Duration = Duration::from_hours(1);

@@ -45,7 +45,6 @@ pub fn private(status: StatusCode, text: String) -> Response {
     let mut response = (status, text).into_response();
     let html = HeaderValue::from_static(HTML);
     response.headers_mut().insert(CONTENT_TYPE, html);
-    guard(response.headers_mut(), &[]);
     response
 }
 
@@ -60,7 +59,8 @@ pub fn guard(headers: &mut HeaderMap, framed_by: &[String]) {
     };
     let policy = HeaderValue::from_str(&format!("{PRIVATE_POLICY}{ancestors}"));
     let policy = policy.expect("origins are ASCII");
-    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    // A file that is downloaded has a narrower one already.
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(policy);
     for (name, value) in [
         (CACHE_CONTROL, "no-store"),
         // With `no-referrer` forms would say that they come from nowhere.

@@ -713,3 +713,77 @@ fn a_manual_that_cannot_be_written_says_where() {
     let ran = place.run(&["man", "--dir", "file/pages"]);
     ran.refused(1, &["cannot make the folder file/pages"]);
 }
+
+#[cfg(unix)]
+#[test]
+fn accounts_are_managed_with_the_server_and_without() {
+    let place = Place::new();
+    let alone = place.run(&["users", "invite", "Ada@Example.com", "--role", "admin"]);
+    assert_eq!(alone.code, Some(0), "{}", alone.err);
+    assert!(
+        alone.err.contains("works once, and for 7 days"),
+        "{}",
+        alone.err
+    );
+    assert!(
+        alone.out.starts_with("http://127.0.0.1:8071/links/"),
+        "{}",
+        alone.out
+    );
+    let server = place.serve(&[]);
+    let invited = place.run(&[
+        "users",
+        "invite",
+        "bob@example.com",
+        "--environment",
+        "default",
+    ]);
+    let link = invited.worked();
+    assert!(
+        link.starts_with(&format!("http://{}/links/", server.address)),
+        "{link}"
+    );
+    let listed = place.run(&["users", "list"]).worked();
+    assert!(
+        listed.contains("ada@example.com  admin everywhere"),
+        "{listed}"
+    );
+    assert!(
+        listed.contains("bob@example.com  operator in default"),
+        "{listed}"
+    );
+    let again = place
+        .run(&["users", "reset-password", "bob@example.com"])
+        .worked();
+    assert_ne!(again, link);
+    place.run(&["users", "remove", "bob@example.com"]).worked();
+    assert!(!place.run(&["users", "list"]).worked().contains("bob@"));
+    for (arguments, words) in [
+        (
+            &["users", "invite", "ada@example.com"][..],
+            "has an account",
+        ),
+        (&["users", "invite", "ada"], "must be an e-mail address"),
+        (
+            &["users", "invite", "eve@example.com", "--role", "king"],
+            "no role \"king\"",
+        ),
+        (
+            &[
+                "users",
+                "invite",
+                "eve@example.com",
+                "--environment",
+                "moon",
+            ],
+            "no environment",
+        ),
+        (&["users", "remove", "eve@example.com"], "no account"),
+        (&["users", "remove", "ada@example.com"], "last admin"),
+    ] {
+        let ran = place.run(arguments);
+        assert_eq!(ran.code, Some(1), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
+    }
+    server.stop();
+}

@@ -56,9 +56,6 @@ fn fresh<A>(written: Written<A>) -> A {
 pub(in super::super) async fn inbox(place: Place, _: Form) -> Answered {
     // Inboxes belong to the environment.
     let mut principal = place.principal;
-    if place.is_customer() {
-        return Err(Failure::not_found("page"));
-    }
     principal.scope.application = None;
     let control = place.state.control();
     let name = format!("For {}", place.application().application.name);

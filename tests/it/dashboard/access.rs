@@ -345,6 +345,12 @@ async fn portal_links_work_once_and_their_sessions_can_be_ended() {
     let url = made["url"].as_str().expect("a URL").to_owned();
     let link = url.strip_prefix(&app.public_url).expect("a link of ours");
     let mut visitor = Visitor::default();
+    // What only looks ahead does not use it up.
+    visitor.call(&app, "HEAD", link).send().await.ok(204);
+    let ahead = visitor
+        .call(&app, "GET", link)
+        .header("sec-purpose", "prefetch");
+    ahead.send().await.ok(204);
     let came = visitor.get(&app, link).await.ok(303);
     assert_eq!(came.header("location"), "/portal/endpoints");
     assert_eq!(Visitor::default().get(&app, link).await.status, 410);

@@ -149,7 +149,10 @@ async fn every_field_that_is_shown_is_shown_as_text() {
                     }
                 }
             }
-            assert!(matches!(of, Of::Environment | Of::Application | Of::Both));
+            assert!(matches!(
+                of,
+                Of::Environment | Of::Application | Of::Both | Of::Operated
+            ));
         }
         // What a form shows again when it is refused.
         let base = format!("/env/{env}/applications/{application}");
@@ -225,6 +228,10 @@ async fn every_field_that_is_shown_is_shown_as_text() {
     assert!(file.header("content-disposition").starts_with("attachment"));
     assert_eq!(file.header("content-type"), "application/octet-stream");
     assert_eq!(file.header("x-content-type-options"), "nosniff");
+    assert!(
+        file.header("content-security-policy")
+            .starts_with("sandbox")
+    );
     eprintln!(
         "corpus: {} texts in {fields} fields, {pages} pages, all of it shown as text",
         CORPUS.len()

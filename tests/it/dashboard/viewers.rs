@@ -325,6 +325,7 @@ async fn nothing_of_another_is_reached_guessed_or_inferred() {
             let fits = match *of {
                 Of::Environment => !is_customer && base.matches('/').count() == 2,
                 Of::Application => base.matches('/').count() != 2,
+                Of::Operated => !is_customer && base.matches('/').count() != 2,
                 Of::Both => true,
             };
             if !fits || !path.contains('{') {
@@ -423,7 +424,7 @@ async fn nothing_of_another_is_reached_guessed_or_inferred() {
             let answer = visitor.submit(&app, &path, &form).await;
             assert_eq!(answer.status, 404, "{path}");
             let path = format!("{base}/messages/new?from={}", foreign.msg);
-            assert_eq!(visitor.get(&app, &path).await.status, 404);
+            assert_eq!(visitor.get(&app, &path).await.status, 404, "{path}");
             let path = format!("{base}/endpoints/{}/testing?sent={}", own.ep, foreign.msg);
             let answer = visitor.get(&app, &path).await.ok(200);
             assert!(!answer.text().contains("What came of it"));
