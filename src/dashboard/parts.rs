@@ -101,7 +101,7 @@ pub(super) fn advice(outcome: &Outcome) -> Option<&'static str> {
             413 => "The payload is larger than the receiver takes. Raise its limit.",
             429 => "The receiver is asked too often. Set a rate limit for the endpoint.",
             502..=504 => {
-                "What stands in front of the receiver could not reach it. It may be restarting; attempts go on by themselves."
+                "What stands in front of the receiver could not reach it, or it says that it is not ready. It may be restarting."
             }
             500..=599 => "The receiver failed. Its own log says why.",
             _ => "The receiver did not say 2xx, so this does not count as delivered.",

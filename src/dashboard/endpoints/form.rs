@@ -121,7 +121,10 @@ impl Errors {
             let end = error.path.find(['[', '.']).unwrap_or(error.path.len());
             let (field, rest) = error.path.split_at(end);
             let rest = rest.trim_matches(['[', ']', '.']);
+            // Some details are sentences, most are the end of one.
+            let is_sentence = error.detail.starts_with(char::is_uppercase);
             let text = match rest.parse::<usize>() {
+                _ if is_sentence => error.detail.clone(),
                 Ok(at) => format!("Number {} {}.", at + 1, error.detail),
                 Err(_) if rest.is_empty() => format!("This {}.", error.detail),
                 Err(_) => format!("{rest} {}.", error.detail),
