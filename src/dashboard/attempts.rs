@@ -8,7 +8,7 @@ use serde_json::json;
 use super::endpoints::answer;
 use super::failure::{Answered, Failure};
 use super::frame::{Can, Frame, Tab};
-use super::logs::{LogTabs, Older};
+use super::logs::{LIVE_ROWS_MAX, LogTabs, Older};
 use super::parts::{
     ApiCall, Id, Moment, Tag, field_time, milliseconds, outcome_name_words, parse_field_time,
 };
@@ -317,7 +317,13 @@ pub(super) fn fresh_rows(
 ) -> Result<(String, AttemptKey), Failure> {
     let asked = Asked::read(place, params, None)?;
     let store = &place.state.store;
-    let found = store.browse_attempts(place.scope(), asked.endpoint, &asked.filter, None, PAGE)?;
+    let found = store.browse_attempts(
+        place.scope(),
+        asked.endpoint,
+        &asked.filter,
+        None,
+        LIVE_ROWS_MAX,
+    )?;
     let newer = found.rows.iter().filter(|row| row.attempt.key > after);
     let newest = found.rows.first().map_or(after, |row| row.attempt.key);
     let mut rows: Vec<_> = newer

@@ -22,6 +22,8 @@ use crate::http::problem::Problem;
 
 /// Between two looks for new rows.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Rows that a look gives at most, the newest: nobody reads more in a second.
+pub(super) const LIVE_ROWS_MAX: usize = 12;
 /// After so many looks without news something is said all the same, so that a
 /// connection that is gone is noticed.
 const QUIET_LOOKS_MAX: u32 = 15;

@@ -14,7 +14,7 @@ use super::endpoints::{answer, back, written};
 use super::failure::{Answered, Failure};
 use super::form::Form;
 use super::frame::{Can, Frame, Tab};
-use super::logs::{LogTabs, Older, endpoint_asked};
+use super::logs::{LIVE_ROWS_MAX, LogTabs, Older, endpoint_asked};
 use super::parts::{
     ApiCall, Id, Moment, Tag, Well, advice, bytes, counted, field_time, milliseconds,
     parse_field_time, shell_quoted,
@@ -254,7 +254,7 @@ pub(super) fn fresh_rows(
 ) -> Result<(String, MessageKey), Failure> {
     let (filter, _) = asked(place, params)?;
     let store = &place.state.store;
-    let found = store.browse_messages(place.scope(), &filter, None, PAGE)?;
+    let found = store.browse_messages(place.scope(), &filter, None, LIVE_ROWS_MAX)?;
     let newest = found.rows.first().map_or(after, |row| row.message.key);
     let newer = found.rows.iter().filter(|row| row.message.key > after);
     let mut rows = newer

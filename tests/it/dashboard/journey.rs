@@ -71,7 +71,10 @@ async fn what_failed_is_replayed_and_delivered() {
         page.contains("12345678901234567890"),
         "numbers stay as they are"
     );
-    assert!(page.contains("It may be restarting"), "a cause and a remedy");
+    assert!(
+        page.contains("It may be restarting"),
+        "a cause and a remedy"
+    );
     let list = visitor
         .get(&app, &format!("{base}/attempts?outcome=failed"))
         .await
