@@ -102,11 +102,7 @@ fn sign_in(program: &Program, server: &Server, directory: &Path) -> anyhow::Resu
     let cookie = chosen
         .head
         .lines()
-        .find_map(|line| {
-            line.to_ascii_lowercase()
-                .starts_with("set-cookie: ")
-                .then_some(line)
-        })
+        .find(|line| line.to_ascii_lowercase().starts_with("set-cookie: "))
         .and_then(|line| line[12..].split(';').next())
         .context("no cookie")?;
     Ok(cookie.to_owned())
@@ -228,7 +224,7 @@ fn deepest(server: &Server, base: &str, cookie: &str) -> anyhow::Result<String> 
     stream.write_all(request.as_bytes())?;
     // The export goes on and on: its last line within reach is deep enough.
     let mut text = Vec::new();
-    let mut piece = [0; 65_536];
+    let mut piece = [0; 16_384];
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(3) {
         match stream.read(&mut piece)? {
@@ -354,7 +350,7 @@ fn open_stream(address: SocketAddr, base: &str, cookie: &str) -> anyhow::Result<
         bail!("a live page answered {}", String::from_utf8_lossy(&first));
     }
     thread::spawn(move || {
-        let mut piece = [0; 65_536];
+        let mut piece = [0; 16_384];
         while reading.read(&mut piece).is_ok_and(|count| count > 0) {}
     });
     Ok(stream)

@@ -118,6 +118,9 @@ fn row(user: &UserLine) -> [String; 5] {
         user.roles.clone(),
         if user.has_password { "chosen" } else { "none" }.to_owned(),
         user.created.rfc3339(),
-        last.map_or_else(|| "never".to_owned(), |at| at.rfc3339()),
+        last.map_or_else(
+            || "never".to_owned(),
+            super::super::domain::time::Timestamp::rfc3339,
+        ),
     ]
 }

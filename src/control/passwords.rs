@@ -67,9 +67,10 @@ impl Passwords {
     ) -> Result<Compared, Crowded> {
         let mut salt = [0; 16];
         self.entropy.fill(&mut salt);
-        let work = move || match stored {
-            Some(stored) => compare(&password, &stored, &salt),
-            None => {
+        let work = move || {
+            if let Some(stored) = stored {
+                compare(&password, &stored, &salt)
+            } else {
                 let _ = hash(&password, &salt);
                 Compared::Wrong
             }

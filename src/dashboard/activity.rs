@@ -131,7 +131,9 @@ pub(super) async fn show(place: Place, params: Params) -> Answered {
     let counters = store.statistics(place.scope(), subject, &period)?;
     let counters = counters.unwrap_or_default();
     let mut all = Counter::default();
-    counters.iter().for_each(|counter| all.add(counter));
+    for counter in &counters {
+        all.add(counter);
+    }
     let at = |from: Timestamp, to: Timestamp| place.link(&format!("/attempts?from={from}&to={to}"));
     let since = period.from();
     let latency = |percent| {

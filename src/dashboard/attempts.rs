@@ -96,9 +96,10 @@ impl Asked {
             "failed" => Some(OutcomeFilter::Failed),
             _ => None,
         })?;
-        let status_class = params.parsed("code", "none, 1xx ... 5xx", |text| match text {
-            "none" => Some(0),
-            _ => {
+        let status_class = params.parsed("code", "none, 1xx ... 5xx", |text| {
+            if text == "none" {
+                Some(0)
+            } else {
                 let class = text.strip_suffix("xx")?.parse::<u16>().ok()?;
                 (1..=5).contains(&class).then_some(class * 100)
             }

@@ -95,6 +95,7 @@ pub(super) async fn index(place: Place, params: crate::http::paging::Params) -> 
 }
 
 /// A page that is well.
+#[expect(clippy::unnecessary_wraps, reason = "every handler ends in it")]
 pub(super) fn answer(page: &impl Template) -> Answered {
     Ok(written(StatusCode::OK, page))
 }
@@ -113,7 +114,7 @@ fn row(place: &Place, live: &Arc<LiveEndpoint>) -> Result<Row, StoreError> {
     let types: Vec<&str> = settings
         .event_types
         .iter()
-        .map(|one| one.as_str())
+        .map(super::super::domain::fanout::EventFilter::as_str)
         .collect();
     let application = place.state.store.application(settings.application)?;
     let base = place.application_base(&place.id(settings.application));

@@ -176,16 +176,16 @@ fn audience_words(place: &Place, one: &EventType) -> Result<String, StoreError> 
         Audience::Only(_) if place.is_customer() => return Ok("You".to_owned()),
         Audience::Only(named) => named,
     };
-    let mut names = Vec::new();
+    let mut shown = Vec::new();
     for key in named.iter().take(20) {
         if let Some(entry) = place.state.store.application(*key)? {
-            names.push(entry.application.name.clone());
+            shown.push(entry.application.name.clone());
         }
     }
-    Ok(match names.len() {
+    Ok(match shown.len() {
         0 => "Nobody".to_owned(),
-        _ if named.len() > names.len() => format!("{} and more", names.join(", ")),
-        _ => names.join(", "),
+        _ if named.len() > shown.len() => format!("{} and more", shown.join(", ")),
+        _ => shown.join(", "),
     })
 }
 

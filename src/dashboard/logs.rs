@@ -141,6 +141,7 @@ pub(super) async fn live_attempts(place: Place, params: Params) -> Answered {
 
 /// An endless answer of server-sent events: it ends itself when the server
 /// stops, and after a while, so that who may look is asked again.
+#[expect(clippy::unnecessary_wraps, reason = "handlers end in it")]
 fn live<K>(
     place: Place,
     params: Params,

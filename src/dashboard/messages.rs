@@ -47,7 +47,7 @@ const ELSEWHERE_MAX: usize = 200;
 /// One message in a list.
 struct Row {
     id: Id,
-    row_id: String,
+    anchor: String,
     href: String,
     event_type: String,
     application: Option<String>,
@@ -86,7 +86,7 @@ impl Row {
         let more = tags.len().saturating_sub(3);
         tags.truncate(3);
         Ok(Self {
-            row_id: id.clone(),
+            anchor: id.clone(),
             replay: format!("{href}/replays"),
             failed: row
                 .deliveries
@@ -163,9 +163,10 @@ fn asked(place: &Place, params: &Params) -> Result<(MessageFilter, Option<Messag
         "delivered, failed, waiting, exhausted or cancelled",
         Standing::from_name,
     )?;
-    let status_class = params.parsed("code", "none, 1xx ... 5xx", |text| match text {
-        "none" => Some(0),
-        _ => {
+    let status_class = params.parsed("code", "none, 1xx ... 5xx", |text| {
+        if text == "none" {
+            Some(0)
+        } else {
             let class = text.strip_suffix("xx")?.parse::<u16>().ok()?;
             (1..=5).contains(&class).then_some(class * 100)
         }
@@ -720,8 +721,8 @@ fn curl_of(place: &Place, live: &LiveEndpoint, message: &Message, payload: &Byte
     );
     let mut text = format!("curl -X POST {}", shell_quoted(&settings.url));
     let mut header = |name: &str, value: &str| {
-        let line = shell_quoted(&format!("{name}: {value}"));
-        write!(text, " \\\n  -H {line}").expect("a string takes all");
+        let word = shell_quoted(&format!("{name}: {value}"));
+        write!(text, " \\\n  -H {word}").expect("a string takes all");
     };
     header("content-type", &message.content_type);
     for (name, value) in signed.headers(&id) {

@@ -3,7 +3,7 @@
 //! A route belongs to an environment, to one application, or to both. What
 //! belongs to an application is there twice: for operators below
 //! `/env/{env}/applications/{app}`, for customers below `/portal`, where the
-//! session names the application. A handler gets its [`Place`](place::Place)
+//! session names the application. A handler gets its `Place`
 //! from `gate`, and asks nobody else who is looking.
 
 mod access;

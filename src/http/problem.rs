@@ -129,6 +129,7 @@ impl From<StoreError> for Problem {
 }
 
 impl From<Refusal> for Problem {
+    #[expect(clippy::too_many_lines, reason = "one arm for each refusal")]
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoApplication => Self::not_found("application"),

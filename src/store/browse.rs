@@ -198,33 +198,30 @@ impl Store {
                 deliveries: txn.open_table(DELIVERIES)?,
                 environments: HashMap::new(),
             };
-            match scope.application {
-                Some(application) => {
-                    let table = txn.open_table(APPLICATION_MESSAGES)?;
-                    let (low, high) = (
-                        pair(application.as_u64(), start.as_u64()),
-                        pair(application.as_u64(), end.as_u64()),
-                    );
-                    if low >= high {
-                        return Ok(nothing());
-                    }
-                    let keys = table.range::<&[u8; 16]>(&low..&high)?.rev();
-                    let keys = keys.map(|row| Ok(MessageKey::from_u64(second(row?.0.value()))));
-                    search.run(keys, take)
+            if let Some(application) = scope.application {
+                let table = txn.open_table(APPLICATION_MESSAGES)?;
+                let (low, high) = (
+                    pair(application.as_u64(), start.as_u64()),
+                    pair(application.as_u64(), end.as_u64()),
+                );
+                if low >= high {
+                    return Ok(nothing());
                 }
-                None => {
-                    if start >= end {
-                        return Ok(nothing());
-                    }
-                    let table = txn.open_table(MESSAGES)?;
-                    let (low, high) = (start.as_u64().to_be_bytes(), end.as_u64().to_be_bytes());
-                    let keys = table.range::<&[u8; 8]>(&low..&high)?.rev();
-                    let keys = keys.map(|row| {
-                        let key = u64::from_be_bytes(*row?.0.value());
-                        Ok(MessageKey::from_u64(key))
-                    });
-                    search.run(keys, take)
+                let keys = table.range::<&[u8; 16]>(&low..&high)?.rev();
+                let keys = keys.map(|row| Ok(MessageKey::from_u64(second(row?.0.value()))));
+                search.run(keys, take)
+            } else {
+                if start >= end {
+                    return Ok(nothing());
                 }
+                let table = txn.open_table(MESSAGES)?;
+                let (low, high) = (start.as_u64().to_be_bytes(), end.as_u64().to_be_bytes());
+                let keys = table.range::<&[u8; 8]>(&low..&high)?.rev();
+                let keys = keys.map(|row| {
+                    let key = u64::from_be_bytes(*row?.0.value());
+                    Ok(MessageKey::from_u64(key))
+                });
+                search.run(keys, take)
             }
         })
     }
@@ -425,14 +422,13 @@ fn is_listed(
     if scope.application.is_some() {
         return Ok(scope.application == Some(application));
     }
-    let environment = match known.get(&application) {
-        Some(environment) => *environment,
-        None => {
-            let entry = store.application(application)?;
-            let environment = entry.map(|entry| entry.application.environment);
-            known.insert(application, environment);
-            environment
-        }
+    let environment = if let Some(environment) = known.get(&application) {
+        *environment
+    } else {
+        let entry = store.application(application)?;
+        let environment = entry.map(|entry| entry.application.environment);
+        known.insert(application, environment);
+        environment
     };
     let built_in = store.catalog().environment(scope.environment);
     let is_built_in = built_in.is_some_and(|known| known.operational == application);

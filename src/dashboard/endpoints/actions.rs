@@ -355,7 +355,7 @@ async fn counted_since(
         counted(counted_now.count, "delivery", "deliveries")
     } else {
         // More than is counted while somebody waits for the page.
-        let limit = counted(COUNT_MAX as u64, "message", "messages");
+        let limit = counted(COUNT_MAX, "message", "messages");
         format!(
             "at least {} (after {limit} the count stops)",
             counted(counted_now.count, "delivery", "deliveries")

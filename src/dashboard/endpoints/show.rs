@@ -127,7 +127,9 @@ pub(super) fn page_of(
     let counters = store.statistics(place.scope(), subject, &period)?;
     let counters = counters.unwrap_or_default();
     let mut all = Counter::default();
-    counters.iter().for_each(|counter| all.add(counter));
+    for counter in &counters {
+        all.add(counter);
+    }
     let logs = |from: Timestamp, to: Timestamp| {
         place.link(&format!(
             "/attempts?endpoint={}&from={from}&to={to}",

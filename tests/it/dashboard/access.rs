@@ -355,7 +355,7 @@ async fn portal_links_work_once_and_their_sessions_can_be_ended() {
     assert_eq!(came.header("location"), "/portal/endpoints");
     assert_eq!(Visitor::default().get(&app, link).await.status, 410);
     visitor.get(&app, "/portal").await.ok(200);
-    app.advance(Duration::from_secs(60)).await;
+    app.advance(Duration::from_mins(1)).await;
     visitor.get(&app, "/portal").await.ok(401);
     let mut other = Visitor::customer(&app, &application, false).await;
     other.get(&app, "/portal").await.ok(200);

@@ -83,7 +83,7 @@ async fn from_nothing_to_a_replay(name: &'static str, look: Look) {
     browser.press("Send hookpost.ping").await;
     if !look.scripts {
         sink.wait_for(1).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        browser.lets_pass(Duration::from_millis(300)).await;
         let again = browser.path().await;
         assert!(again.ends_with("/testing"), "{again}");
         browser.press("look again").await;
@@ -97,10 +97,10 @@ async fn from_nothing_to_a_replay(name: &'static str, look: Look) {
     browser.press("Replay").await;
     browser.sees("The replay is on its way").await;
     sink.wait_for(2).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    browser.lets_pass(Duration::from_millis(300)).await;
     browser.press("Replay").await;
     sink.wait_for(3).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    browser.lets_pass(Duration::from_millis(300)).await;
     menu().await;
     browser.press("Logs").await;
     browser.sees("Delivered").await;

@@ -51,6 +51,7 @@ fn is_clean(path: &str, text: &str) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one place for each field there is")]
 async fn every_field_that_is_shown_is_shown_as_text() {
     let app = TestApp::start().await;
     let mut visitor = Visitor::user(&app, "ada", Roles::everywhere(Role::Admin)).await;

@@ -293,6 +293,10 @@ async fn a_session_of_one_kind_opens_no_page_of_the_other() {
 /// Ids of another application and of another environment, in paths, bodies,
 /// filters, the search, exports, bulk selections and streams.
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one step for each way that an id can be put"
+)]
 async fn nothing_of_another_is_reached_guessed_or_inferred() {
     let app = TestApp::start().await;
     let (own, theirs) = two_worlds(&app).await;

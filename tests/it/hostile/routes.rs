@@ -105,7 +105,6 @@ impl Route {
                 | "/inboxes/{token}"
                 | "/keys/{key}",
             ) => Some(json!({"name": "n"})),
-            ("POST", "/applications/{app}/portal-links") => Some(json!({})),
             ("POST", "/applications/{app}/endpoints/{ep}/secret/rotations") => {
                 // Secrets that stop at once: nothing piles up.
                 Some(json!({"gracePeriodSeconds": 0}))
@@ -135,7 +134,7 @@ impl Route {
                 | "/applications/{app}/endpoints/{ep}/replays",
             ) => Some(json!({"since": 0})),
             ("PUT", "/jobs/{job}") => Some(json!({"ratePerSecond": 5})),
-            ("POST", "/inboxes" | "/keys") => Some(json!({})),
+            ("POST", "/inboxes" | "/keys" | "/applications/{app}/portal-links") => Some(json!({})),
             other => panic!("{other:?} has no case among the hostile requests"),
         }
     }

@@ -2,6 +2,11 @@
 //!
 //! Screenshots are kept in `target/screenshots`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the clock of another process cannot be moved"
+)]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -122,6 +127,11 @@ impl Browser {
 
     pub(crate) async fn open(&self, url: &str) {
         self.client.goto(url).await.expect("a page");
+    }
+
+    /// Leaves a server of its own process the time to write something down.
+    pub(crate) async fn lets_pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 
     pub(crate) async fn path(&self) -> String {
