@@ -1,6 +1,6 @@
 //! What every page has around it.
 
-use super::place::{PORTAL, Place, Viewer};
+use super::place::{Place, Viewer};
 use crate::domain::principal::Capability;
 use crate::http::assets;
 
@@ -292,7 +292,6 @@ fn account(place: &Place) -> Account {
 }
 
 const PORTAL_SIGN_OUT: &str = "/portal/sign-out";
-const _: () = assert!(PORTAL.len() < PORTAL_SIGN_OUT.len());
 
 fn role_words(place: &Place) -> String {
     let Viewer::User(user) = &place.viewer else {

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use super::failure::Failure;
@@ -24,7 +24,6 @@ use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::http::{origin, page};
 use crate::store::Opened;
-use http::StatusCode;
 
 /// A session's last use is written so often at most.
 const TOUCH_EVERY: Duration = Duration::from_mins(1);

@@ -462,9 +462,28 @@ pub(super) async fn show(place: Place) -> Answered {
         sends && due.is_some_and(|due| due.0 <= place.now.0 + 1000)
     });
     let api = place.api(&format!(
-        "/applications/{}/messages/{id}/endpoint-messages",
+        "/applications/{}/messages/{id}",
         place.id(message.application)
     ));
+    let endpoint = owed
+        .first()
+        .map_or_else(|| "EP".to_owned(), |key| place.id(*key));
+    let by_api = [
+        ("this message", "GET", api.clone(), None),
+        (
+            "its deliveries",
+            "GET",
+            format!("{api}/endpoint-messages"),
+            None,
+        ),
+        ("its attempts", "GET", format!("{api}/attempts"), None),
+        (
+            "replay",
+            "POST",
+            format!("{api}/endpoints/{endpoint}/replays"),
+            None,
+        ),
+    ];
     let trail = [("Logs", "/messages".to_owned())];
     let (payload, raw, cut) = payload_wells(stored.payload.as_ref());
     let page = ShowPage {
@@ -500,7 +519,7 @@ pub(super) async fn show(place: Place) -> Answered {
         docs: snippets(),
         again_ms: if soon { 900 } else { 0 },
         id: Id::new(id).whole(),
-        api: ApiCall::new("api-message", "GET", &api, None),
+        api: ApiCall::several("api-message", &by_api),
     };
     answer(&page)
 }

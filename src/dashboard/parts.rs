@@ -281,21 +281,26 @@ pub(super) struct ApiCall {
 }
 impl HtmlSafe for ApiCall {}
 
+/// One call of the API: what it does, method, URL, body.
+pub(super) type Call<'a> = (&'a str, &'a str, String, Option<&'a str>);
+
 impl ApiCall {
     /// `id` is unique in its page.
     pub(super) fn new(id: &str, method: &str, url: &str, body: Option<&str>) -> Self {
-        let mut text = String::from("curl");
-        if method != "GET" {
-            write!(text, " -X {method}").expect("a string takes all");
-        }
-        let quoted = shell_quoted(url);
-        write!(text, " {quoted} -H \"Authorization: Bearer $HOOKPOST_KEY\"")
-            .expect("a string takes all");
-        if let Some(body) = body {
-            let body = shell_quoted(body);
-            write!(text, " -H 'Content-Type: application/json' -d {body}")
-                .expect("a string takes all");
-        }
+        Self::of(id, curl(method, url, body))
+    }
+
+    /// Several calls, each below what it does.
+    pub(super) fn several(id: &str, calls: &[Call<'_>]) -> Self {
+        let lines = calls.iter().map(|(does, method, url, body)| {
+            let line = curl(method, url, *body);
+            format!("# {does}\n{line}")
+        });
+        let lines: Vec<String> = lines.collect();
+        Self::of(id, lines.join("\n\n"))
+    }
+
+    fn of(id: &str, text: String) -> Self {
         let well = Well {
             id: id.to_owned(),
             class: "shell",
@@ -303,6 +308,21 @@ impl ApiCall {
         };
         Self { well }
     }
+}
+
+fn curl(method: &str, url: &str, body: Option<&str>) -> String {
+    let mut text = String::from("curl");
+    if method != "GET" {
+        write!(text, " -X {method}").expect("a string takes all");
+    }
+    let quoted = shell_quoted(url);
+    write!(text, " {quoted} -H \"Authorization: Bearer $HOOKPOST_KEY\"")
+        .expect("a string takes all");
+    if let Some(body) = body {
+        let body = shell_quoted(body);
+        write!(text, " -H 'Content-Type: application/json' -d {body}").expect("a string takes all");
+    }
+    text
 }
 
 impl ApiCall {

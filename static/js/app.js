@@ -202,13 +202,15 @@
     addEventListener("pagehide", () => source.close());
   }
 
-  // What is still on its way is looked at again.
+  // What is still on its way is looked at again, unless somebody is at work here.
+  let touched = false;
+  for (const kind of ["click", "keydown"]) {
+    document.addEventListener(kind, () => { touched = true; });
+  }
   const again = document.querySelector("[data-again]");
   if (again) {
     setTimeout(() => {
-      if (!document.querySelector("details[open], dialog[open], input:focus, textarea:focus")) {
-        location.reload();
-      }
+      if (!touched && String(getSelection()) === "") location.reload();
     }, Number(again.dataset.again));
   }
 })();

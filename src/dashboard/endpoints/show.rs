@@ -11,8 +11,9 @@ use super::super::place::Place;
 use super::super::standing::{self, State};
 use super::form::{Tabs, inbox_token};
 use super::{answer, first_due, found, link};
+use crate::domain::audit::AuditAction;
 use crate::domain::endpoint::LiveEndpoint;
-use crate::domain::ids::MessageKey;
+use crate::domain::ids::{EndpointKey, Key as _, MessageKey};
 use crate::domain::statistics::{Counter, Period, Resolution};
 use crate::domain::time::Timestamp;
 use crate::http::paging::Params;
@@ -23,6 +24,8 @@ const DAYS: u64 = 28;
 const DAY_MS: u64 = 86_400_000;
 /// Deliveries that are counted as waiting at most.
 const WAITING_COUNTED_MAX: usize = 10_000;
+/// Entries of the audit log that are looked at for who saw the secret last.
+const AUDIT_LOOKED_MAX: usize = 100;
 /// Attempts below the overview.
 const ATTEMPTS: usize = 25;
 
@@ -85,6 +88,8 @@ pub(super) struct ShowPage {
     secrets_words: String,
     /// The inbox that it leads to.
     inbox: Option<String>,
+    /// Who saw the secret last, and when.
+    revealed_last: Option<(String, Moment)>,
     api: ApiCall,
 }
 
@@ -201,8 +206,52 @@ pub(super) fn page_of(
         secrets_words: secrets_words(live, place.now),
         inbox: inbox_link(place, &settings.url),
         id: Id::new(id).whole(),
-        api: ApiCall::new("api-show", "GET", &api, None),
+        api: calls(&api),
+        revealed_last: revealed_last(place, key),
     })
+}
+
+/// What the page's buttons do, by API.
+fn calls(endpoint: &str) -> ApiCall {
+    let at = |path: &str| format!("{endpoint}{path}");
+    let since = Some(r#"{"since": 1795305600000}"#);
+    ApiCall::several(
+        "api-show",
+        &[
+            ("this endpoint", "GET", at(""), None),
+            ("its attempts", "GET", at("/attempts"), None),
+            ("pause", "PUT", at(""), Some(r#"{"paused": true}"#)),
+            ("disable", "PUT", at(""), Some(r#"{"enabled": false}"#)),
+            ("reveal the secret", "GET", at("/secret"), None),
+            (
+                "rotate the secret",
+                "POST",
+                at("/secret/rotations"),
+                Some("{}"),
+            ),
+            ("recover what failed", "POST", at("/recoveries"), since),
+            ("send what is missing", "POST", at("/backfills"), since),
+            ("delete", "DELETE", at(""), None),
+        ],
+    )
+}
+
+/// Who saw the endpoint's secret last, as far as the newest entries of the
+/// audit log tell. Customers are not told who works here.
+fn revealed_last(place: &Place, endpoint: EndpointKey) -> Option<(String, Moment)> {
+    if place.is_customer() {
+        return None;
+    }
+    let log = place
+        .state
+        .store
+        .list_audit(place.scope(), None, AUDIT_LOOKED_MAX);
+    let subject = place.id(endpoint);
+    let read = AuditAction::SecretRead.name();
+    let (entries, _) = log.ok()?;
+    let mut entries = entries.into_iter();
+    let last = entries.find(|entry| entry.subject == subject && entry.action == read)?;
+    Some((last.actor, Moment::new(last.key.made_at(), place.now)))
 }
 
 fn secrets_words(live: &LiveEndpoint, now: Timestamp) -> String {
