@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::reach::{Missing, Reached, reach};
+use super::table::table;
 use super::{
     Console, EXIT_FAILED, EXIT_OK, EXIT_USAGE, JobsArgs, JobsCommand, StoreFlags, answer, load,
 };
@@ -39,7 +40,9 @@ enum Done {
 impl Done {
     fn write(&self, console: &mut Console<'_>) -> io::Result<()> {
         match self {
-            Self::Listed(jobs) => console.out.write_all(table(jobs).as_bytes()),
+            Self::Listed(jobs) => console
+                .out
+                .write_all(table(HEADINGS, jobs.iter().map(row)).as_bytes()),
             Self::Shown(job) => console.out.write_all(details(job).as_bytes()),
             Self::Cancelled(job) => {
                 let JobLine {
@@ -80,24 +83,7 @@ async fn alone(desk: &JobDesk, command: &JobsCommand) -> anyhow::Result<Done> {
     })
 }
 
-/// A line for each job under a line of headings, in columns.
-fn table(jobs: &[JobLine]) -> String {
-    let headings = ["ID", "KIND", "STATE", "DONE", "OF", "CREATED"];
-    let rows: Vec<[String; 6]> = std::iter::once(headings.map(str::to_owned))
-        .chain(jobs.iter().map(row))
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; 6] = std::array::from_fn(|column| width(column).unwrap_or_default());
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        writeln!(text, "{}", line.join("  ").trim_end()).expect("writing to a text cannot fail");
-    }
-    text
-}
+const HEADINGS: [&str; 6] = ["ID", "KIND", "STATE", "DONE", "OF", "CREATED"];
 
 fn row(job: &JobLine) -> [String; 6] {
     [
@@ -174,7 +160,7 @@ job_1   recovery  running  312   1000  2024-02-29T12:34:56.789Z
 job_22  recovery  running  312   -     2024-02-29T12:34:56.789Z
 ";
         let jobs = [job("job_1", Some(1000)), job("job_22", None)];
-        assert_eq!(table(&jobs), want);
+        assert_eq!(table(HEADINGS, jobs.iter().map(row)), want);
     }
 
     #[test]

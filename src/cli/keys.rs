@@ -1,9 +1,9 @@
 //! `hookpost keys`: API keys by hand, whether the server runs or not.
 
-use std::fmt::Write as _;
 use std::io;
 
 use super::reach::{Missing, Reached, reach};
+use super::table::table;
 use super::{
     Console, EXIT_FAILED, EXIT_OK, EXIT_USAGE, KeysArgs, KeysCommand, StoreFlags, answer, load,
 };
@@ -65,7 +65,9 @@ impl Done {
                 )
             }
             Self::Revoked(key) => writeln!(console.err, "revoked the API key {}", key.id),
-            Self::Listed(keys) => console.out.write_all(table(keys).as_bytes()),
+            Self::Listed(keys) => console
+                .out
+                .write_all(table(HEADINGS, keys.iter().map(row)).as_bytes()),
         }
     }
 }
@@ -174,26 +176,6 @@ const HEADINGS: [&str; 9] = [
     "LAST USED",
 ];
 
-/// A line for each key under a line of headings, in columns.
-fn table(keys: &[KeyLine]) -> String {
-    let rows: Vec<_> = std::iter::once(HEADINGS.map(str::to_owned))
-        .chain(keys.iter().map(row))
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; HEADINGS.len()] =
-        std::array::from_fn(|column| width(column).unwrap_or_default());
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            write!(line, "{cell:width$}  ").expect("writing to a text cannot fail");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 fn row(key: &KeyLine) -> [String; HEADINGS.len()] {
     let name = if key.name.is_empty() { "-" } else { &key.name };
     [
@@ -243,6 +225,6 @@ key_1   Bäcker & Co.  default      admin         all          hookpost_abcde  2
 key_22  -             default      read,secrets  app_1        hookpost_abcde  2024-02-29T12:34:56.789Z  2024-02-29T12:34:56.789Z  never
 ";
         let keys = [key("key_1", "Bäcker & Co."), narrow];
-        assert_eq!(table(&keys), want);
+        assert_eq!(table(HEADINGS, keys.iter().map(row)), want);
     }
 }

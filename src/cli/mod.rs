@@ -10,6 +10,7 @@ pub mod man;
 mod reach;
 pub mod serve;
 pub mod sign;
+mod table;
 pub mod users;
 
 use std::io::{self, Read, Write};

@@ -1,10 +1,10 @@
 //! `hookpost users`: accounts by hand, whether the server runs or not.
 
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
 use super::reach::{Missing, Reached, reach};
+use super::table::table;
 use super::{
     Console, EXIT_FAILED, EXIT_OK, EXIT_USAGE, StoreFlags, UsersArgs, UsersCommand, answer, load,
 };
@@ -85,31 +85,16 @@ fn write(done: &UserAnswer, how_long: &str, console: &mut Console<'_>) -> io::Re
             )?;
             writeln!(console.out, "{url}")
         }
-        UserAnswer::List(users) => console.out.write_all(table(users).as_bytes()),
+        UserAnswer::List(users) => console
+            .out
+            .write_all(table(HEADINGS, users.iter().map(row)).as_bytes()),
         UserAnswer::Removed { email } => {
             writeln!(console.err, "removed {email}; their sessions have ended")
         }
     }
 }
 
-/// A line for each account under a line of headings, in columns.
-fn table(users: &[UserLine]) -> String {
-    let headings = ["EMAIL", "ROLES", "PASSWORD", "CREATED", "LAST SIGN-IN"];
-    let rows: Vec<[String; 5]> = std::iter::once(headings.map(str::to_owned))
-        .chain(users.iter().map(row))
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; 5] = std::array::from_fn(|column| width(column).unwrap_or_default());
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        writeln!(text, "{}", line.join("  ").trim_end()).expect("writing to a text cannot fail");
-    }
-    text
-}
+const HEADINGS: [&str; 5] = ["EMAIL", "ROLES", "PASSWORD", "CREATED", "LAST SIGN-IN"];
 
 fn row(user: &UserLine) -> [String; 5] {
     let last = user.last_sign_in;

@@ -168,11 +168,14 @@ impl Bounds {
     }
 
     /// Whether another row may be looked at.
-    fn allow(&mut self, bytes: usize) -> bool {
+    fn allow(&mut self) -> bool {
         let before = self.rows > 0 && self.bytes > 0;
         self.rows = self.rows.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
         before
+    }
+
+    fn note(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -209,7 +212,7 @@ impl Store {
                 }
                 let keys = table.range::<&[u8; 16]>(&low..&high)?.rev();
                 let keys = keys.map(|row| Ok(MessageKey::from_u64(second(row?.0.value()))));
-                search.run(keys, take)
+                find(keys, take, |key, bounds| search.accepted(key, bounds))
             } else {
                 if start >= end {
                     return Ok(nothing());
@@ -221,7 +224,7 @@ impl Store {
                     let key = u64::from_be_bytes(*row?.0.value());
                     Ok(MessageKey::from_u64(key))
                 });
-                search.run(keys, take)
+                find(keys, take, |key, bounds| search.accepted(key, bounds))
             }
         })
     }
@@ -258,7 +261,7 @@ impl Store {
             };
             if let Some(endpoints) = endpoints {
                 let keys = Merged::new(txn, &endpoints, start, end)?;
-                return search.run(keys, take);
+                return find(keys, take, |key, bounds| search.accepted(key, bounds));
             }
             let table = txn.open_table(ATTEMPTS)?;
             let (low, high) = (start.as_u64().to_be_bytes(), end.as_u64().to_be_bytes());
@@ -267,7 +270,7 @@ impl Store {
                 let key = u64::from_be_bytes(*row?.0.value());
                 Ok(AttemptKey::from_u64(key))
             });
-            search.run(keys, take)
+            find(keys, take, |key, bounds| search.accepted(key, bounds))
         })
     }
 
@@ -435,6 +438,35 @@ fn is_listed(
     Ok(environment == Some(scope.environment) && !is_built_in)
 }
 
+/// Goes through `keys` until it has found `take`, or looked at enough.
+fn find<T, K: Key>(
+    keys: impl Iterator<Item = Result<K, StoreError>>,
+    take: usize,
+    mut accepted: impl FnMut(K, &mut Bounds) -> Result<Option<T>, StoreError>,
+) -> Result<Found<T, K>, StoreError> {
+    let mut rows = Vec::new();
+    let mut bounds = Bounds::new();
+    let mut last: Option<K> = None;
+    for key in keys {
+        let key = key?;
+        if rows.len() == take || !bounds.allow() {
+            let reached = last.filter(|_| rows.len() < take).map(Key::made_at);
+            return Ok(Found {
+                rows,
+                next: last,
+                reached,
+            });
+        }
+        last = Some(key);
+        rows.extend(accepted(key, &mut bounds)?);
+    }
+    Ok(Found {
+        rows,
+        next: None,
+        reached: None,
+    })
+}
+
 struct MessageSearch<'a> {
     store: &'a Store,
     scope: Scope,
@@ -446,34 +478,6 @@ struct MessageSearch<'a> {
 }
 
 impl MessageSearch<'_> {
-    fn run(
-        &mut self,
-        keys: impl Iterator<Item = Result<MessageKey, StoreError>>,
-        take: usize,
-    ) -> Result<Found<MessageRow, MessageKey>, StoreError> {
-        let mut rows = Vec::new();
-        let mut bounds = Bounds::new();
-        let mut last: Option<MessageKey> = None;
-        for key in keys {
-            let key = key?;
-            if rows.len() == take || !bounds.allow(0) {
-                let reached = last.filter(|_| rows.len() < take).map(Key::made_at);
-                return Ok(Found {
-                    rows,
-                    next: last,
-                    reached,
-                });
-            }
-            last = Some(key);
-            rows.extend(self.accepted(key, &mut bounds)?);
-        }
-        Ok(Found {
-            rows,
-            next: None,
-            reached: None,
-        })
-    }
-
     fn accepted(
         &mut self,
         key: MessageKey,
@@ -554,7 +558,7 @@ impl MessageSearch<'_> {
             return Ok(false);
         };
         let payload = payload.value();
-        bounds.bytes = bounds.bytes.saturating_sub(payload.len());
+        bounds.note(payload.len());
         Ok(memmem::find(payload, text.as_bytes()).is_some())
     }
 }
@@ -569,34 +573,6 @@ struct AttemptSearch<'a> {
 }
 
 impl AttemptSearch<'_> {
-    fn run(
-        &mut self,
-        keys: impl Iterator<Item = Result<AttemptKey, StoreError>>,
-        take: usize,
-    ) -> Result<Found<AttemptRow, AttemptKey>, StoreError> {
-        let mut rows = Vec::new();
-        let mut bounds = Bounds::new();
-        let mut last: Option<AttemptKey> = None;
-        for key in keys {
-            let key = key?;
-            if rows.len() == take || !bounds.allow(0) {
-                let reached = last.filter(|_| rows.len() < take).map(Key::made_at);
-                return Ok(Found {
-                    rows,
-                    next: last,
-                    reached,
-                });
-            }
-            last = Some(key);
-            rows.extend(self.accepted(key, &mut bounds)?);
-        }
-        Ok(Found {
-            rows,
-            next: None,
-            reached: None,
-        })
-    }
-
     fn accepted(
         &mut self,
         key: AttemptKey,
@@ -605,7 +581,7 @@ impl AttemptSearch<'_> {
         let Some(row) = self.attempts.get(&key.as_u64().to_be_bytes())? else {
             return Ok(None);
         };
-        bounds.bytes = bounds.bytes.saturating_sub(row.value().len());
+        bounds.note(row.value().len());
         let attempt = decode::<AttemptV1>(row.value())?.into_domain(key);
         let application = attempt.of.application;
         let listed = is_listed(self.store, &mut self.environments, self.scope, application)?;

@@ -3,6 +3,7 @@
 mod api_keys;
 mod attempts;
 mod batches;
+mod browsing;
 #[cfg(unix)]
 mod command_line;
 mod contract;

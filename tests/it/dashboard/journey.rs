@@ -225,7 +225,7 @@ async fn what_failed_since_a_time_is_counted_and_recovered() {
         app.message(&application, "a.b", json!({})).await;
     }
     sink.wait_for(3).await;
-    app.idle().await;
+    app.recorded(3).await;
     app.advance(Duration::from_secs(1)).await;
     let mut visitor = Visitor::customer(&app, &application, false).await;
     let base = format!("/portal/endpoints/{endpoint}");
@@ -272,7 +272,7 @@ async fn filters_find_and_say_how_far_they_looked() {
             .await;
     }
     sink.wait_for(7).await;
-    app.idle().await;
+    app.recorded(7).await;
     let mut visitor = Visitor::customer(&app, &application, true).await;
     for (query, want) in [
         ("", 7),

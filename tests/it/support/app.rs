@@ -425,6 +425,15 @@ impl TestApp {
         .await;
     }
 
+    /// Waits until so many attempts are on record: that comes after the answer.
+    pub(crate) async fn recorded(&self, attempts: u64) {
+        self.until("the attempts are on record", async || {
+            let figures = self.store.figures().expect("it reads");
+            (figures.totals.attempts == attempts).then_some(())
+        })
+        .await;
+    }
+
     // Calls of the API.
 
     /// A request with the API key, to be completed and sent.
