@@ -10,14 +10,11 @@ use super::failure::Answered;
 use super::frame::{Can, Frame, Tab};
 use super::parts::{ApiCall, Moment, Tag, Well, advice, milliseconds, number, percent};
 use super::place::Place;
-use crate::domain::ids::EndpointKey;
 use crate::domain::statistics::{Counter, Period, Resolution};
 use crate::domain::time::Timestamp;
 use crate::http::paging::Params;
 use crate::store::{StoreError, Subject};
 
-/// Endpoints that are looked at for the list of those that fail.
-const LOOKED_MAX: usize = 200;
 /// Failing endpoints that are shown.
 const FAILING_SHOWN: usize = 8;
 
@@ -200,13 +197,8 @@ fn ms(span: Duration) -> u64 {
 /// Endpoints that fail, those that fail most first.
 fn failing(place: &Place) -> Result<Vec<Failing>, StoreError> {
     let store = &place.state.store;
-    let (endpoints, _) = store.browse_endpoints(place.scope(), 0, LOOKED_MAX)?;
-    let mut failing: Vec<_> = endpoints
-        .into_iter()
-        .filter(|live| live.state.failures > 0)
-        .collect();
-    failing.sort_by_key(|live| std::cmp::Reverse(live.state.failures));
-    let shown = failing.into_iter().take(FAILING_SHOWN).map(|live| {
+    let failing = store.failing_endpoints(place.scope(), FAILING_SHOWN)?;
+    let shown = failing.into_iter().map(|live| {
         let settings = &live.settings;
         let base = place.application_base(&place.id(settings.application));
         let href = format!("{base}/endpoints/{}", place.id(settings.key));
@@ -230,9 +222,9 @@ fn oldest(place: &Place) -> Result<Option<Oldest>, StoreError> {
     let Some(found) = store.oldest_waiting(place.scope())? else {
         return Ok(None);
     };
-    let base = place.application_base(&place.id(found.application));
-    let live = endpoint_of(place, found.application, found.endpoint)?;
-    Ok(live.map(|live| Oldest {
+    let live = found.live;
+    let base = place.application_base(&place.id(live.settings.application));
+    Ok(Some(Oldest {
         due: Moment::new(found.due, place.now),
         href: format!("{base}/messages/{}", place.id(found.message)),
         words: match (live.sends(), found.due <= place.now) {
@@ -244,22 +236,13 @@ fn oldest(place: &Place) -> Result<Option<Oldest>, StoreError> {
     }))
 }
 
-fn endpoint_of(
-    place: &Place,
-    application: crate::domain::ids::ApplicationKey,
-    endpoint: EndpointKey,
-) -> Result<Option<std::sync::Arc<crate::domain::endpoint::LiveEndpoint>>, StoreError> {
-    let entry = place.state.store.application(application)?;
-    Ok(entry.and_then(|entry| entry.endpoint(endpoint).cloned()))
-}
-
 /// What to do first, until it is done.
 fn steps(place: &Place, all: &Counter) -> Result<Option<Steps>, StoreError> {
     let store = &place.state.store;
     if all.delivered > 0 && all.messages > 0 {
         return Ok(None);
     }
-    let (endpoints, _) = store.browse_endpoints(place.scope(), 0, 1)?;
+    let endpoints = store.browse_endpoints(place.scope(), None, 1)?.rows;
     let newest = store.browse_messages(
         place.scope(),
         &crate::store::MessageFilter::default(),

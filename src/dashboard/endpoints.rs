@@ -17,11 +17,12 @@ use super::parts::{ApiCall, Moment, percent};
 use super::place::Place;
 use super::standing::{self, State};
 use crate::domain::endpoint::LiveEndpoint;
-use crate::domain::ids::EndpointKey;
+use crate::domain::fanout::EventFilter;
+use crate::domain::ids::{ApplicationKey, EndpointKey};
 use crate::domain::statistics::{Counter, Period, Resolution};
 use crate::domain::time::Timestamp;
 use crate::http::page;
-use crate::store::{StoreError, Subject};
+use crate::store::{EndpointPlace, StoreError, Subject};
 
 pub(super) use actions::{
     create, delete, disable, enable, inbox, pause, ping, recover_form, recover_start, resume,
@@ -57,22 +58,35 @@ struct IndexPage {
     add: String,
     catalog: String,
     applications: String,
-    older: Option<String>,
-    newer: Option<String>,
+    is_first: bool,
+    more: Option<String>,
     api: ApiCall,
 }
 
 /// `GET /endpoints`
 pub(super) async fn index(place: Place, params: crate::http::paging::Params) -> Answered {
-    let page_number = params.number("page", 1, 1_000)?.unwrap_or(1);
-    let skip = (page_number - 1) * PAGE;
-    let (endpoints, more) = place
-        .state
-        .store
-        .browse_endpoints(place.scope(), skip, PAGE)?;
-    let rows = endpoints.iter().map(|live| row(&place, live));
+    let store = &place.state.store;
+    let application = params.parsed("after", "the id of an application", |text| {
+        store.ids().parse::<ApplicationKey>(text)
+    })?;
+    let endpoint = params.parsed("endpoint", "the id of an endpoint", |text| {
+        store.ids().parse::<EndpointKey>(text)
+    })?;
+    let after = application.map(|application| EndpointPlace {
+        application,
+        endpoint,
+    });
+    let found = store.browse_endpoints(place.scope(), after, PAGE)?;
+    let rows = found.rows.iter().map(|live| row(&place, live));
     let rows = rows.collect::<Result<Vec<_>, StoreError>>()?;
-    let at = |number: usize| place.link(&format!("/endpoints?page={number}"));
+    let more = found.next.map(|next| {
+        let endpoint = next.endpoint.map(|endpoint| place.id(endpoint));
+        let endpoint = endpoint.map_or_else(String::new, |id| format!("&endpoint={id}"));
+        place.link(&format!(
+            "/endpoints?after={}{endpoint}",
+            place.id(next.application)
+        ))
+    });
     let id = place.application.as_ref();
     let id = id.map(|entry| place.id(entry.application.key));
     let path = id.map_or_else(
@@ -87,8 +101,8 @@ pub(super) async fn index(place: Place, params: crate::http::paging::Params) -> 
         add: place.link("/endpoints/new"),
         catalog: place.link("/event-types"),
         applications: place.link("/applications"),
-        older: more.then(|| at(page_number + 1)),
-        newer: (page_number > 1).then(|| at(page_number - 1)),
+        is_first: after.is_none(),
+        more,
         api: ApiCall::new("api-list", "GET", &place.api(&path), None),
     };
     answer(&page)
@@ -114,7 +128,7 @@ fn row(place: &Place, live: &Arc<LiveEndpoint>) -> Result<Row, StoreError> {
     let types: Vec<&str> = settings
         .event_types
         .iter()
-        .map(super::super::domain::fanout::EventFilter::as_str)
+        .map(EventFilter::as_str)
         .collect();
     let application = place.state.store.application(settings.application)?;
     let base = place.application_base(&place.id(settings.application));

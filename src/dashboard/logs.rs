@@ -72,9 +72,8 @@ pub(super) fn endpoint_asked(place: &Place, id: &str) -> Result<EndpointKey, Fai
         return Ok(found.settings.key);
     }
     let key: EndpointKey = store.ids().parse(id).ok_or_else(missing)?;
-    let (endpoints, _) = store.browse_endpoints(place.scope(), 0, usize::MAX / 2)?;
-    let known = endpoints.iter().any(|live| live.settings.key == key);
-    known.then_some(key).ok_or_else(missing)
+    let found = store.covered_endpoint(place.scope(), key)?;
+    found.map(|_| key).ok_or_else(missing)
 }
 
 /// `POST /replays`: every row that was chosen, as `message endpoint`.

@@ -70,11 +70,7 @@ fn message(place: &Place, key: MessageKey) -> Result<Option<String>, Failure> {
 }
 
 fn endpoint(place: &Place, key: EndpointKey) -> Result<Option<String>, Failure> {
-    let (endpoints, _) = place
-        .state
-        .store
-        .browse_endpoints(place.scope(), 0, usize::MAX / 2)?;
-    let found = endpoints.iter().find(|live| live.settings.key == key);
+    let found = place.state.store.covered_endpoint(place.scope(), key)?;
     Ok(found.map(|live| {
         let base = place.application_base(&place.id(live.settings.application));
         format!("{base}/endpoints/{}", place.id(key))

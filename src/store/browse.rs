@@ -9,21 +9,19 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use memchr::memmem;
-use redb::{ReadOnlyTable, ReadTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
 
-use super::catalog::ApplicationEntry;
 use super::codec::decode;
 use super::reads::AttemptFilter;
-use super::rows::{AttemptV1, DeliveryV1, MessageV1};
+use super::rows::{AttemptV1, DeliveryV1, EndpointStateV1, MessageV1};
 use super::tables::{
-    APPLICATION_ENDPOINTS, APPLICATION_MESSAGES, ATTEMPTS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS,
-    ENVIRONMENT_APPLICATIONS, MESSAGES, PAYLOADS, pair, part, second, triple,
+    APPLICATION_ENDPOINTS, APPLICATION_MESSAGES, ATTEMPTS, DELIVERIES, ENDPOINT_ATTEMPTS,
+    ENDPOINT_STATES, ENVIRONMENT_APPLICATIONS, MESSAGES, PAYLOADS, pair, part, second,
 };
-use super::writer::read_due;
 use super::{Store, StoreError};
 use crate::domain::attempt::Attempt;
 use crate::domain::delivery::{Delivery, DeliveryState};
-use crate::domain::endpoint::LiveEndpoint;
+use crate::domain::endpoint::{EndpointState, LiveEndpoint};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, Key, MessageKey, first_key_at,
@@ -42,7 +40,9 @@ pub const DELIVERIES_SHOWN: usize = 20;
 /// Endpoints of an application whose logs are merged; of one that has more,
 /// the log of all is read.
 const MERGED_MAX: usize = 256;
-/// Endpoints that a list of them, or a search for the oldest delivery, looks at.
+/// Applications that a list of endpoints looks through.
+const APPLICATIONS_LOOKED_MAX: usize = 1_000;
+/// Endpoints with something waiting that the oldest delivery is looked for at.
 const ENDPOINTS_LOOKED_MAX: usize = 1_000;
 
 /// Which messages a list shows. `None` everywhere: all.
@@ -144,11 +144,19 @@ pub struct AttemptRow {
     pub event_type: Option<String>,
 }
 
-/// A delivery that has waited longest.
+/// A place in the order of endpoints: after an application's endpoint, or
+/// after all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OldestWaiting {
+pub struct EndpointPlace {
     pub application: ApplicationKey,
-    pub endpoint: EndpointKey,
+    pub endpoint: Option<EndpointKey>,
+}
+
+/// A delivery that has waited longest.
+#[derive(Clone, Debug)]
+pub struct OldestWaiting {
+    /// The endpoint that it waits for.
+    pub live: Arc<LiveEndpoint>,
     pub message: MessageKey,
     pub due: Timestamp,
 }
@@ -274,63 +282,87 @@ impl Store {
         })
     }
 
-    /// Endpoints that `scope` covers, oldest application first: `take` of them
-    /// after `skip`, and whether there are more. None of the built-in
-    /// application, unless it is the one asked for.
+    /// Endpoints that `scope` covers, oldest application first: `take` of those
+    /// after `after`. None of the built-in application, unless it is the one
+    /// asked for. Looks through a bounded number of applications.
     pub fn browse_endpoints(
         &self,
         scope: Scope,
-        skip: usize,
+        after: Option<EndpointPlace>,
         take: usize,
-    ) -> Result<(Vec<Arc<LiveEndpoint>>, bool), StoreError> {
-        let mut found = Vec::new();
-        for entry in self.entries(scope)? {
-            let endpoints = entry.endpoints.iter();
-            found.extend(
-                endpoints
-                    .filter(|live| live.settings.deleted.is_none())
-                    .cloned(),
-            );
-            if found.len() > skip + take {
-                break;
-            }
+    ) -> Result<Found<Arc<LiveEndpoint>, EndpointPlace>, StoreError> {
+        let (places, next) = self.read(|txn| endpoints_after(txn, scope, after, take))?;
+        let mut rows = Vec::with_capacity(places.len());
+        for place in places {
+            rows.extend(self.live_endpoint(place)?);
         }
-        let more = found.len() > skip + take;
-        Ok((found.into_iter().skip(skip).take(take).collect(), more))
+        let reached = None;
+        Ok(Found {
+            rows,
+            next,
+            reached,
+        })
     }
 
-    /// The delivery that has been due longest, among the endpoints that
-    /// `scope` covers: as far as a bounded number of them goes.
-    pub fn oldest_waiting(&self, scope: Scope) -> Result<Option<OldestWaiting>, StoreError> {
-        let entries = self.entries(scope)?;
-        self.read(|txn| {
-            let due = txn.open_table(DUE)?;
-            let mut oldest: Option<OldestWaiting> = None;
-            let endpoints = entries.iter().flat_map(|entry| {
-                let application = entry.application.key;
-                let keys = entry.endpoints.iter().map(|live| live.settings.key);
-                keys.map(move |key| (application, key))
+    /// The endpoint, if there is one and `scope` covers it.
+    pub fn covered_endpoint(
+        &self,
+        scope: Scope,
+        key: EndpointKey,
+    ) -> Result<Option<Arc<LiveEndpoint>>, StoreError> {
+        let live = self.live_endpoint(key)?;
+        Ok(live.filter(|live| {
+            let settings = &live.settings;
+            settings.deleted.is_none() && scope.covers(settings.environment, settings.application)
+        }))
+    }
+
+    /// Endpoints of `scope` whose last attempts failed, those that fail most
+    /// first, as far as a bounded number of rows goes: only what is not well
+    /// has one.
+    pub fn failing_endpoints(
+        &self,
+        scope: Scope,
+        take: usize,
+    ) -> Result<Vec<Arc<LiveEndpoint>>, StoreError> {
+        let mut counts: Vec<(u32, EndpointKey)> = self.read(|txn| {
+            let states = txn.open_table(ENDPOINT_STATES)?;
+            let rows = states.iter()?.take(ROWS_MAX).map(|row| {
+                let (key, value) = row?;
+                let key = EndpointKey::from_u64(u64::from_be_bytes(*key.value()));
+                let state: EndpointState = decode::<EndpointStateV1>(value.value())?.into();
+                Ok((state.failures, key))
             });
-            for (application, endpoint) in endpoints.take(ENDPOINTS_LOOKED_MAX) {
-                let key = endpoint.as_u64();
-                let range = triple(key, 0, 0)..=triple(key, u64::MAX, u64::MAX);
-                let first = due
-                    .range::<&[u8; 24]>(range.start()..=range.end())?
-                    .next()
-                    .transpose()?;
-                let Some((key, value)) = first else { continue };
-                let (endpoint, due, message, _) = read_due(key.value(), value.value());
-                if oldest.is_none_or(|known| due < known.due) {
-                    oldest = Some(OldestWaiting {
-                        application,
-                        endpoint,
-                        message,
-                        due,
-                    });
-                }
+            rows.collect::<Result<_, StoreError>>()
+        })?;
+        counts.retain(|(failures, _)| *failures > 0);
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        let mut failing = Vec::new();
+        for (_, key) in counts {
+            if failing.len() == take {
+                break;
             }
-            Ok(oldest)
-        })
+            failing.extend(self.covered_endpoint(scope, key)?);
+        }
+        Ok(failing)
+    }
+
+    /// The delivery of `scope` that has been due longest, as far as a bounded
+    /// number of endpoints with something waiting goes.
+    pub fn oldest_waiting(&self, scope: Scope) -> Result<Option<OldestWaiting>, StoreError> {
+        let mut waiting = self.due_endpoints(None, ENDPOINTS_LOOKED_MAX)?;
+        waiting.sort_unstable_by_key(|(_, due)| *due);
+        for (endpoint, due) in waiting {
+            let Some(live) = self.covered_endpoint(scope, endpoint)? else {
+                continue;
+            };
+            let (rows, _) = self.due_rows(endpoint, Timestamp(u64::MAX), 1, |_| false)?;
+            if let Some(row) = rows.first() {
+                let message = row.message;
+                return Ok(Some(OldestWaiting { live, message, due }));
+            }
+        }
+        Ok(None)
     }
 
     /// Whose a message is.
@@ -353,20 +385,6 @@ impl Store {
         let page = self.endpoint_attempts(endpoint, &filter, None, 1)?;
         Ok(page.attempts.into_iter().next())
     }
-
-    /// The applications that `scope` covers, as far as a bounded number of
-    /// them goes.
-    fn entries(&self, scope: Scope) -> Result<Vec<Arc<ApplicationEntry>>, StoreError> {
-        let keys = match scope.application {
-            Some(application) => vec![application],
-            None => self.read(|txn| applications_of(txn, scope.environment))?,
-        };
-        let entries = keys.into_iter().map(|key| self.application(key));
-        let entries = entries.filter_map(Result::transpose);
-        let mut entries: Vec<_> = entries.collect::<Result<_, _>>()?;
-        entries.retain(|entry| scope.covers(entry.application.environment, entry.application.key));
-        Ok(entries)
-    }
 }
 
 fn nothing<T, K>() -> Found<T, K> {
@@ -383,16 +401,65 @@ fn earlier<K: Key>(before: Option<K>, moment: Option<Timestamp>) -> K {
     ends.min().unwrap_or(K::from_u64(u64::MAX))
 }
 
-fn applications_of(
+/// The next endpoints in order of their applications, and where to go on.
+fn endpoints_after(
     txn: &ReadTransaction,
-    environment: EnvironmentKey,
-) -> Result<Vec<ApplicationKey>, StoreError> {
-    let table = txn.open_table(ENVIRONMENT_APPLICATIONS)?;
-    let key = environment.as_u64();
-    let rows = table.range::<&[u8; 16]>(&pair(key, 0)..=&pair(key, u64::MAX))?;
-    let keys = rows.take(ENDPOINTS_LOOKED_MAX);
-    keys.map(|row| Ok(ApplicationKey::from_u64(second(row?.0.value()))))
-        .collect()
+    scope: Scope,
+    after: Option<EndpointPlace>,
+    take: usize,
+) -> Result<(Vec<EndpointKey>, Option<EndpointPlace>), StoreError> {
+    let applications = txn.open_table(ENVIRONMENT_APPLICATIONS)?;
+    let endpoints = txn.open_table(APPLICATION_ENDPOINTS)?;
+    let environment = scope.environment.as_u64();
+    let first = after.map_or(0, |after| after.application.as_u64());
+    let of_environment = applications
+        .range::<&[u8; 16]>(&pair(environment, first)..=&pair(environment, u64::MAX))?;
+    let of_environment =
+        of_environment.map(|row| Ok(ApplicationKey::from_u64(second(row?.0.value()))));
+    let only = scope.application.map(|only| Ok::<_, StoreError>(only));
+    let keys = only
+        .into_iter()
+        .chain(of_environment.filter(|_| scope.application.is_none()));
+    let mut found = Vec::new();
+    let mut last: Option<EndpointPlace> = None;
+    for (looked, application) in keys.enumerate() {
+        let application = application?;
+        let known = after.filter(|after| after.application == application);
+        if looked == APPLICATIONS_LOOKED_MAX {
+            return Ok((found, last));
+        }
+        let start = match known {
+            Some(EndpointPlace {
+                endpoint: Some(endpoint),
+                ..
+            }) => endpoint.as_u64() + 1,
+            Some(EndpointPlace { endpoint: None, .. }) => continue,
+            None => 0,
+        };
+        let key = application.as_u64();
+        for row in endpoints.range::<&[u8; 16]>(&pair(key, start)..=&pair(key, u64::MAX))? {
+            let (place, deleted) = row?;
+            if !deleted.value().is_empty() {
+                continue;
+            }
+            if found.len() == take {
+                return Ok((found, last));
+            }
+            let endpoint = EndpointKey::from_u64(second(place.value()));
+            found.push(endpoint);
+            last = Some(EndpointPlace {
+                application,
+                endpoint: Some(endpoint),
+            });
+        }
+        last = last
+            .filter(|last| last.application == application)
+            .or(Some(EndpointPlace {
+                application,
+                endpoint: None,
+            }));
+    }
+    Ok((found, None))
 }
 
 /// The endpoints of an application, deleted ones too; `None` when there are

@@ -38,7 +38,8 @@ use std::sync::Arc;
 
 pub use accept::Accepted;
 pub use browse::{
-    AttemptRow, DELIVERIES_SHOWN, Found, MessageFilter, MessageRow, OldestWaiting, Standing,
+    AttemptRow, DELIVERIES_SHOWN, EndpointPlace, Found, MessageFilter, MessageRow, OldestWaiting,
+    Standing,
 };
 pub use catalog::{ApplicationEntry, Catalog, KnownApiKey};
 pub use check::CheckReport;
