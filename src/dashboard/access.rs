@@ -24,6 +24,9 @@ use crate::http::state::AppState;
 use crate::http::{origin, page};
 use crate::store::{NewSession, Opened, Refusal, WriteError};
 
+/// Bytes of a form that anybody can send.
+const OPEN_FORM_BYTES_MAX: usize = 16 * 1024;
+
 #[derive(Template)]
 #[template(path = "dashboard/sign_in.html")]
 struct SignInPage {
@@ -115,7 +118,7 @@ pub(super) async fn sign_in(State(state): State<AppState>, request: Request) -> 
     origin::expect_same(request.method(), request.headers())?;
     let headers = request.headers().clone();
     let peer = request.extensions().get::<PeerAddr>().copied();
-    let form = Form::read(request).await?;
+    let form = Form::read(request, OPEN_FORM_BYTES_MAX).await?;
     let next = form.get("next").to_owned();
     let typed = form.get("email").to_owned();
     let password = Secret::new(form.get("password"));
@@ -131,7 +134,8 @@ pub(super) async fn sign_in(State(state): State<AppState>, request: Request) -> 
     if password.expose().len() > PASSWORD_BYTES_MAX {
         return refused(WRONG);
     }
-    let address = email(&typed).unwrap_or_else(|_| typed.trim().to_lowercase());
+    // What is no address has no account; it counts all the same.
+    let address = email(&typed).unwrap_or_default();
     note_try(&state, &address, peer.map(|peer| peer.0.ip()))?;
     let user = state.store.find_user(&address)?;
     let stored = user.as_ref().and_then(|user| user.password.clone());
@@ -327,7 +331,7 @@ pub(super) async fn redeem(
 ) -> Answered {
     origin::expect_same(request.method(), request.headers())?;
     let headers = request.headers().clone();
-    let form = Form::read(request).await?;
+    let form = Form::read(request, OPEN_FORM_BYTES_MAX).await?;
     let hash = session::hash(&token);
     let link = state.store.link(&hash)?.ok_or(Refusal::LinkUsed)?;
     let new = state.new_token();

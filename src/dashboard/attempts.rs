@@ -8,7 +8,7 @@ use serde_json::json;
 use super::endpoints::answer;
 use super::failure::{Answered, Failure};
 use super::frame::{Can, Frame, Tab};
-use super::logs::{LIVE_ROWS_MAX, LogTabs, Older};
+use super::logs::{Fresh, LIVE_ROWS_MAX, LogTabs, Older};
 use super::parts::{
     ApiCall, Id, Moment, Tag, field_time, milliseconds, outcome_name_words, parse_field_time,
 };
@@ -302,11 +302,14 @@ pub(super) async fn export(place: Place, params: Params) -> Answered {
 }
 
 #[derive(Template)]
-#[template(path = "dashboard/attempts/_rows.html")]
+#[template(path = "dashboard/attempts/_fresh.html")]
 struct RowsPart {
     rows: Vec<Row>,
     can: Can,
     form_token: String,
+    /// Whether more came than is told.
+    gap: bool,
+    reload: String,
 }
 
 /// Rows that came after `after`, as a live page takes them, oldest first; and
@@ -315,7 +318,7 @@ pub(super) fn fresh_rows(
     place: &Place,
     params: &Params,
     after: AttemptKey,
-) -> Result<(String, AttemptKey), Failure> {
+) -> Result<Fresh<AttemptKey>, Failure> {
     let asked = Asked::read(place, params, None)?;
     let store = &place.state.store;
     let found = store.browse_attempts(
@@ -330,15 +333,25 @@ pub(super) fn fresh_rows(
     let mut rows: Vec<_> = newer
         .map(|row| Row::new(place, &row.attempt, row.event_type.as_deref()))
         .collect();
+    // As many as a look gives: there may be more between them and the last.
+    let gap = rows.len() == LIVE_ROWS_MAX;
     rows.reverse();
     if rows.is_empty() {
-        return Ok((String::new(), newest.max(after)));
+        return Ok(Fresh {
+            html: String::new(),
+            newest: newest.max(after),
+        });
     }
     let part = RowsPart {
         rows,
         can: place.can(),
         form_token: place.form_token.clone(),
+        gap,
+        reload: place.link("/attempts"),
     };
     let html = part.render().expect("a string takes it all");
-    Ok((html, newest.max(after)))
+    Ok(Fresh {
+        html,
+        newest: newest.max(after),
+    })
 }

@@ -21,11 +21,11 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// The fields of a form's body.
+    /// The fields of a form's body of at most `bytes_max`.
     ///
     /// # Errors
     /// 413, 408; 415 when it is no form.
-    pub(super) async fn read(request: Request) -> Result<Self, Failure> {
+    pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
         let kind = parts.headers.get(CONTENT_TYPE);
         let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or("");
@@ -37,7 +37,7 @@ impl Form {
                  /api/v1/.",
             )));
         }
-        let bytes = body::read(&parts.headers, body, FORM_BYTES_MAX).await?;
+        let bytes = body::read(&parts.headers, body, bytes_max).await?;
         let fields = url::form_urlencoded::parse(&bytes).into_owned().collect();
         Ok(Self { fields })
     }
@@ -75,7 +75,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let place = request.extensions().get::<Place>().cloned();
         let place = place.ok_or_else(Failure::signed_out)?;
-        let form = Self::read(request).await?;
+        let form = Self::read(request, FORM_BYTES_MAX).await?;
         let shown = form.get(TOKEN_FIELD).as_bytes();
         if bool::from(shown.ct_eq(place.form_token.as_bytes())) {
             Ok(form)

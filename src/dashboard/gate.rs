@@ -40,12 +40,12 @@ pub(super) struct Gate {
 pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let mut response = match enter(&gate, request).await {
         Ok((place, request)) => {
-            let framed_by = framed_by(&place);
+            let framed_by = place.looks.as_ref().map(|looks| looks.framed_by.clone());
             let mut response = next.run(request).await;
             if let Some(problem) = response.extensions_mut().remove::<Problem>() {
                 response = Failure(problem).page(&place.base());
             }
-            page::guard(response.headers_mut(), &framed_by);
+            page::guard(response.headers_mut(), &framed_by.unwrap_or_default());
             return response;
         }
         Err(Refused::SignIn(next)) => {
@@ -65,15 +65,6 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     };
     page::guard(response.headers_mut(), &[]);
     response
-}
-
-/// Origins whose pages may show the portal inside them.
-fn framed_by(place: &Place) -> Vec<String> {
-    if place.is_customer() {
-        place.branding().framed_by
-    } else {
-        Vec::new()
-    }
 }
 
 enum Refused {
@@ -111,6 +102,10 @@ async fn enter(gate: &Gate, request: Request) -> Result<(Place, Request), Refuse
     if !principal.capabilities.allow(gate.wanted) {
         return Err(not_allowed(gate.wanted).into());
     }
+    let looks = match viewer {
+        Viewer::Customer(_) => Some(state.store.branding(environment.key)?.into()),
+        Viewer::User(_) => None,
+    };
     let now = state.clock.now();
     touch(state, known.hash, &known.session, now);
     let place = Place::new(Inner {
@@ -120,6 +115,7 @@ async fn enter(gate: &Gate, request: Request) -> Result<(Place, Request), Refuse
         environment,
         application,
         session: known.hash,
+        looks,
         form_token: known.form_token,
         now,
         uri,

@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use http::HeaderValue;
-use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use tokio::sync::watch;
 
 use super::endpoints::back;
 use super::failure::{Answered, Failure};
@@ -16,9 +17,10 @@ use super::form::Form;
 use super::parts::Moment;
 use super::place::Place;
 use super::{attempts, gate, messages};
-use crate::domain::ids::{AttemptKey, EndpointKey, MessageKey, first_key_at};
+use crate::domain::ids::{ApplicationKey, EndpointKey, Key, MessageKey, first_key_at};
 use crate::http::paging::Params;
 use crate::http::problem::Problem;
+use crate::store::WriteError;
 
 /// Between two looks for new rows.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -96,104 +98,175 @@ pub(super) async fn replay_chosen(place: Place, form: Form) -> Answered {
             ),
         ])));
     }
+    // All of them are found before any is sent.
+    let mut deliveries = Vec::new();
     for pair in chosen {
         let (message, endpoint) = pair.split_once(' ').unwrap_or((pair, ""));
-        replay(&place, message, endpoint).await?;
+        deliveries.extend(named(&place, message, endpoint)?);
     }
-    Ok(back(&to, "replayed-all"))
+    let replayed = replay(&place, deliveries).await?;
+    Ok(back(&to, replayed.notice("replayed-all")))
 }
 
-/// Replays one delivery, or with no endpoint every one of the message that is
-/// not delivered.
-pub(super) async fn replay(place: &Place, message: &str, endpoint: &str) -> Result<(), Failure> {
-    let store = &place.state.store;
-    let key: MessageKey = store
-        .ids()
-        .parse(message)
-        .ok_or_else(|| Failure::not_found("message"))?;
+/// What became of replays.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Replayed {
+    sent: usize,
+    /// Their endpoint is disabled or gone, or the payload is.
+    left_out: usize,
+}
+
+impl Replayed {
+    /// The notice that tells of it; `all` when none was left out.
+    pub(super) fn notice(self, all: &'static str) -> &'static str {
+        match (self.sent, self.left_out) {
+            (0, 0) => "none-failed",
+            (_, 0) => all,
+            (0, _) => "replayed-none",
+            _ => "replayed-some",
+        }
+    }
+}
+
+/// A delivery, whether there is one yet or not.
+pub(super) type Named = (ApplicationKey, MessageKey, EndpointKey);
+
+/// The delivery that is named, or with no endpoint every one of the message
+/// that is not delivered.
+pub(super) fn named(place: &Place, message: &str, endpoint: &str) -> Result<Vec<Named>, Failure> {
+    let ids = place.state.store.ids();
+    let missing = |what: &str| Failure::not_found(what);
+    let key: MessageKey = ids.parse(message).ok_or_else(|| missing("message"))?;
     let application = messages::application_of(place, key)?;
     let endpoints = if endpoint.is_empty() {
         messages::undelivered(place, key)?
     } else {
-        let endpoint = store.ids().parse(endpoint);
-        vec![endpoint.ok_or_else(|| Failure::not_found("endpoint"))?]
+        let endpoint: Option<EndpointKey> = ids.parse(endpoint);
+        let endpoint = endpoint.ok_or_else(|| missing("endpoint"))?;
+        let live = place
+            .state
+            .store
+            .covered_endpoint(place.scope(), endpoint)?;
+        let ours = live.filter(|live| live.settings.application == application);
+        vec![ours.ok_or_else(|| missing("endpoint"))?.settings.key]
     };
-    for endpoint in endpoints {
-        let replayed = store.replay(place.scope(), application, key, endpoint, None);
-        replayed.await?;
+    Ok(endpoints
+        .into_iter()
+        .map(|endpoint| (application, key, endpoint))
+        .collect())
+}
+
+/// Replays these, and leaves out what cannot be sent.
+pub(super) async fn replay(place: &Place, deliveries: Vec<Named>) -> Result<Replayed, Failure> {
+    let store = &place.state.store;
+    let one = deliveries.len() == 1;
+    let mut done = Replayed::default();
+    for (application, message, endpoint) in deliveries {
+        let replayed = store.replay(place.scope(), application, message, endpoint, None);
+        match replayed.await {
+            Ok(_) => done.sent += 1,
+            // Of one that was asked for, the page says why.
+            Err(WriteError::Refused(refusal)) if one => return Err(refusal.into()),
+            Err(WriteError::Refused(_)) => done.left_out += 1,
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(())
+    Ok(done)
 }
 
 /// `GET /messages/live`, `GET /attempts/live`: rows as they come.
-pub(super) async fn live_messages(place: Place, params: Params) -> Answered {
-    live(place, params, |place, params, after| {
-        messages::fresh_rows(place, params, after)
-    })
+pub(super) async fn live_messages(place: Place, params: Params, headers: HeaderMap) -> Answered {
+    Ok(live(place, params, &headers, messages::fresh_rows))
 }
 
-pub(super) async fn live_attempts(place: Place, params: Params) -> Answered {
-    live(place, params, |place, params, after: AttemptKey| {
-        attempts::fresh_rows(place, params, after)
-    })
+pub(super) async fn live_attempts(place: Place, params: Params, headers: HeaderMap) -> Answered {
+    Ok(live(place, params, &headers, attempts::fresh_rows))
 }
 
-/// An endless answer of server-sent events: it ends itself when the server
-/// stops, and after a while, so that who may look is asked again.
-#[expect(clippy::unnecessary_wraps, reason = "handlers end in it")]
-fn live<K>(
-    place: Place,
-    params: Params,
-    look: impl Fn(&Place, &Params, K) -> Result<(String, K), Failure> + Send + 'static,
-) -> Answered
+/// Rows that came since a look before.
+pub(super) struct Fresh<K> {
+    /// As a live page takes them, oldest first; empty when nothing came.
+    pub(super) html: String,
+    /// The newest that was looked at.
+    pub(super) newest: K,
+}
+
+/// An answer of server-sent events that goes on for long. The browser comes
+/// back with the id of the last event, and is told what came after it.
+fn live<K, L>(place: Place, params: Params, headers: &HeaderMap, look: L) -> Response
 where
-    K: crate::domain::ids::Key + Send + 'static,
+    K: Key + Send + 'static,
+    L: Fn(&Place, &Params, K) -> Result<Fresh<K>, Failure> + Send + 'static,
 {
-    let first: K = first_key_at(place.now);
-    let stopping = place.state.stopping.clone();
-    let state = (place, params, look, first, 0_u32, 0_u32, stopping);
-    let events = stream::unfold(state, async |state| {
-        let (place, params, look, mut after, mut looks, mut quiet, mut stopping) = state;
-        if looks == 0 {
-            let hello = Bytes::from_static(b"retry: 3000\n\n");
-            let state = (place, params, look, after, 1, 0, stopping);
-            return Some((Ok::<_, Infallible>(hello), state));
-        }
-        while looks < LIVE_LOOKS_MAX {
-            tokio::select! {
-                () = place.state.clock.sleep(LOOK_EVERY) => {}
-                _ = stopping.wait_for(|stopping| *stopping) => return None,
-            }
-            looks += 1;
-            if !gate::is_still_in(&place) {
-                return None;
-            }
-            let (rows, newest) = look(&place, &params, after).ok()?;
-            after = newest;
-            quiet += 1;
-            let event = if !rows.is_empty() {
-                rows_event(&rows)
-            } else if quiet >= QUIET_LOOKS_MAX {
-                String::from(": quiet\n\n")
-            } else {
-                continue;
-            };
-            let state = (place, params, look, after, looks, 0, stopping);
-            return Some((Ok(Bytes::from(event)), state));
-        }
-        None
+    let seen = headers.get("last-event-id");
+    let seen = seen.and_then(|id| place.state.store.ids().parse(id.to_str().ok()?));
+    let live = Live {
+        after: seen.unwrap_or(first_key_at(place.now)),
+        looks: 0,
+        stopping: place.state.stopping.clone(),
+        place,
+        params,
+        look,
+    };
+    let events = stream::unfold(live, async |mut live| {
+        let event = live.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(event)), live))
     });
     let mut response = Body::from_stream(events).into_response();
     let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
-    let kept = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(CACHE_CONTROL, kept);
-    Ok(response)
+    response
+}
+
+/// What one live page is told.
+struct Live<K, L> {
+    place: Place,
+    params: Params,
+    look: L,
+    /// The newest that was looked at.
+    after: K,
+    looks: u32,
+    stopping: watch::Receiver<bool>,
+}
+
+impl<K, L> Live<K, L>
+where
+    K: Key,
+    L: Fn(&Place, &Params, K) -> Result<Fresh<K>, Failure>,
+{
+    /// The next event. `None` ends the answer: the server stops, whoever looks
+    /// may no longer, or it was long enough.
+    async fn next(&mut self) -> Option<String> {
+        if self.looks == 0 {
+            self.looks = 1;
+            return Some("retry: 3000\n\n".to_owned());
+        }
+        let quiet_until = self.looks + QUIET_LOOKS_MAX;
+        while self.looks < LIVE_LOOKS_MAX {
+            tokio::select! {
+                () = self.place.state.clock.sleep(LOOK_EVERY) => {}
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+            }
+            self.looks += 1;
+            if !gate::is_still_in(&self.place) {
+                return None;
+            }
+            let fresh = (self.look)(&self.place, &self.params, self.after).ok()?;
+            self.after = fresh.newest;
+            if !fresh.html.is_empty() {
+                return Some(rows_event(&self.place.id(self.after), &fresh.html));
+            }
+            if self.looks >= quiet_until {
+                return Some(": quiet\n\n".to_owned());
+            }
+        }
+        None
+    }
 }
 
 /// Rows as one event: each of its lines begins with `data:`.
-fn rows_event(rows: &str) -> String {
-    let mut event = String::from("event: rows\n");
+fn rows_event(id: &str, rows: &str) -> String {
+    let mut event = format!("event: rows\nid: {id}\n");
     for line in rows.lines() {
         event.push_str("data: ");
         event.push_str(line);
@@ -249,8 +322,8 @@ mod tests {
     #[test]
     fn rows_of_several_lines_are_one_event() {
         assert_eq!(
-            rows_event("<tr>\n</tr>"),
-            "event: rows\ndata: <tr>\ndata: </tr>\n\n"
+            rows_event("msg_1", "<tr>\n</tr>"),
+            "event: rows\nid: msg_1\ndata: <tr>\ndata: </tr>\n\n"
         );
     }
 }

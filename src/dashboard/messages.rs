@@ -14,7 +14,7 @@ use super::endpoints::{answer, back, written};
 use super::failure::{Answered, Failure};
 use super::form::Form;
 use super::frame::{Can, Frame, Tab};
-use super::logs::{LIVE_ROWS_MAX, LogTabs, Older, endpoint_asked};
+use super::logs::{self, Fresh, LIVE_ROWS_MAX, LogTabs, Older, endpoint_asked};
 use super::parts::{
     ApiCall, Id, Moment, Tag, Well, advice, bytes, counted, field_time, milliseconds,
     parse_field_time, shell_quoted,
@@ -41,6 +41,8 @@ use crate::store::{MessageFilter, MessageRow, Standing, Written};
 const PAGE: usize = 50;
 /// Bytes of a payload that a page shows; the rest is in the download.
 const SHOWN_BYTES_MAX: usize = 256 * 1024;
+/// Deliveries that a message's page shows.
+const DELIVERIES_MAX: usize = 50;
 /// Endpoints that a message is offered to.
 const ELSEWHERE_MAX: usize = 200;
 
@@ -240,11 +242,14 @@ fn messages_path(place: &Place) -> String {
 }
 
 #[derive(Template)]
-#[template(path = "dashboard/messages/_rows.html")]
+#[template(path = "dashboard/messages/_fresh.html")]
 struct RowsPart {
     rows: Vec<Row>,
     can: Can,
     form_token: String,
+    /// Whether more came than is told.
+    gap: bool,
+    reload: String,
 }
 
 /// Rows that came after `after`, oldest first, and the newest there is.
@@ -252,7 +257,7 @@ pub(super) fn fresh_rows(
     place: &Place,
     params: &Params,
     after: MessageKey,
-) -> Result<(String, MessageKey), Failure> {
+) -> Result<Fresh<MessageKey>, Failure> {
     let (filter, _) = asked(place, params)?;
     let store = &place.state.store;
     let found = store.browse_messages(place.scope(), &filter, None, LIVE_ROWS_MAX)?;
@@ -262,16 +267,26 @@ pub(super) fn fresh_rows(
         .map(|row| Row::new(place, row))
         .collect::<Result<Vec<_>, _>>()?;
     if rows.is_empty() {
-        return Ok((String::new(), newest.max(after)));
+        return Ok(Fresh {
+            html: String::new(),
+            newest: newest.max(after),
+        });
     }
+    // As many as a look gives: there may be more between them and the last.
+    let gap = rows.len() == LIVE_ROWS_MAX;
     rows.reverse();
     let part = RowsPart {
         rows,
         can: place.can(),
         form_token: place.form_token.clone(),
+        gap,
+        reload: place.link("/messages"),
     };
     let html = part.render().expect("a string takes it all");
-    Ok((html, newest.max(after)))
+    Ok(Fresh {
+        html,
+        newest: newest.max(after),
+    })
 }
 
 /// `GET /messages/export`
@@ -413,6 +428,8 @@ struct ShowPage {
     cut: bool,
     download: String,
     deliveries: Vec<DeliveryPart>,
+    /// Deliveries beyond those.
+    not_shown: usize,
     elsewhere: Vec<(String, String)>,
     elsewhere_action: String,
     replay_all: Option<(String, String)>,
@@ -436,14 +453,17 @@ pub(super) async fn show(place: Place) -> Answered {
     let store = &place.state.store;
     let entry = place.application();
     let deliveries = store.deliveries(message.key)?;
-    let mut parts = Vec::new();
-    for (endpoint, delivery) in &deliveries {
+    // What needs somebody comes first, and is what is shown of very many.
+    let mut shown: Vec<_> = deliveries.iter().collect();
+    shown.sort_by_key(|(_, delivery)| !is_failed(delivery));
+    let not_shown = shown.len().saturating_sub(DELIVERIES_MAX);
+    shown.truncate(DELIVERIES_MAX);
+    let mut parts = Vec::with_capacity(shown.len());
+    for (endpoint, delivery) in shown {
         if let Some(live) = entry.endpoint(*endpoint) {
             parts.push(delivery_part(&place, &stored, live, delivery)?);
         }
     }
-    // What needs somebody comes first.
-    parts.sort_by_key(|part| !part.replay_is_main);
     let owed: Vec<EndpointKey> = deliveries.iter().map(|(endpoint, _)| *endpoint).collect();
     let elsewhere = entry
         .endpoints
@@ -507,6 +527,7 @@ pub(super) async fn show(place: Place) -> Answered {
         cut,
         download: at("/payload"),
         deliveries: parts,
+        not_shown,
         elsewhere,
         elsewhere_action: at("/replays"),
         replay_all: (failed > 1).then(|| {
@@ -773,18 +794,20 @@ pub(super) async fn download(place: Place) -> Answered {
 
 /// `POST /messages/{msg}/endpoints/{ep}/replays`
 pub(super) async fn replay(place: Place, _: Form) -> Answered {
-    super::logs::replay(&place, place.name("msg"), place.name("ep")).await?;
-    let to = place.link(&format!("/messages/{}", place.name("msg")));
-    Ok(back(&to, "replayed"))
+    replay_to(&place, place.name("ep")).await
 }
 
 /// `POST /messages/{msg}/replays`: to an endpoint that the form names, or
 /// whatever failed.
 pub(super) async fn replay_all(place: Place, form: Form) -> Answered {
-    let endpoint = form.get("endpoint").to_owned();
-    super::logs::replay(&place, place.name("msg"), &endpoint).await?;
+    replay_to(&place, form.get("endpoint")).await
+}
+
+async fn replay_to(place: &Place, endpoint: &str) -> Answered {
+    let deliveries = logs::named(place, place.name("msg"), endpoint)?;
+    let replayed = logs::replay(place, deliveries).await?;
     let to = place.link(&format!("/messages/{}", place.name("msg")));
-    Ok(back(&to, "replayed"))
+    Ok(back(&to, replayed.notice("replayed")))
 }
 
 #[derive(Template)]

@@ -52,5 +52,17 @@ const DONE: &[(&str, &str)] = &[
 
 const NOT_DONE: &[(&str, &str)] = &[
     ("none-chosen", "No row was chosen, so nothing was done."),
+    (
+        "none-failed",
+        "Nothing of it has failed, so nothing was sent again.",
+    ),
+    (
+        "replayed-none",
+        "Nothing was sent: the endpoint is disabled or gone, or the payload is no longer kept.",
+    ),
+    (
+        "replayed-some",
+        "Some replays are on their way; others were left out, for their endpoint is disabled or gone, or the payload is no longer kept.",
+    ),
     ("not-found", "There is nothing here with that id or uid."),
 ];

@@ -27,6 +27,27 @@ pub(super) enum Viewer {
     Customer(Customer),
 }
 
+/// What a page of a portal has to know of how it looks.
+#[derive(Clone, Debug)]
+pub(super) struct Looks {
+    name: String,
+    has_logo: bool,
+    has_colour: bool,
+    /// Origins whose pages may show it inside them.
+    pub(super) framed_by: Vec<String>,
+}
+
+impl From<Branding> for Looks {
+    fn from(branding: Branding) -> Self {
+        Self {
+            name: branding.name,
+            has_logo: branding.logo.is_some(),
+            has_colour: branding.colour.is_some(),
+            framed_by: branding.framed_by,
+        }
+    }
+}
+
 /// What every handler behind a session gets. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Place(Arc<Inner>);
@@ -42,6 +63,8 @@ pub(super) struct Inner {
     pub(super) application: Option<Arc<ApplicationEntry>>,
     /// SHA-256 of the session's token.
     pub(super) session: [u8; 32],
+    /// How a customer's portal looks; `None` for operators.
+    pub(super) looks: Option<Looks>,
     /// What forms carry to show that they are ours.
     pub(super) form_token: String,
     /// When the request came.
@@ -125,31 +148,23 @@ impl Place {
         format!("{}{path}", self.base())
     }
 
-    /// How the portals of this environment look. When that cannot be read they
-    /// look as Hookpost does, and are shown in no frame.
-    pub(super) fn branding(&self) -> Branding {
-        let read = self.state.store.branding(self.environment.key);
-        read.unwrap_or_default()
-    }
-
     /// Whose pages these seem to be.
     pub(super) fn brand(&self) -> Brand {
-        if !self.is_customer() {
+        let Some(looks) = &self.looks else {
             return Brand {
                 name: "Hookpost".to_owned(),
                 logo: None,
                 theme: None,
             };
-        }
-        let branding = self.branding();
+        };
         Brand {
-            name: if branding.name.is_empty() {
+            name: if looks.name.is_empty() {
                 self.application().application.name.clone()
             } else {
-                branding.name
+                looks.name.clone()
             },
-            logo: branding.logo.map(|_| self.link("/logo")),
-            theme: branding.colour.map(|_| self.link("/theme.css")),
+            logo: looks.has_logo.then(|| self.link("/logo")),
+            theme: looks.has_colour.then(|| self.link("/theme.css")),
         }
     }
 

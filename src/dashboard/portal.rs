@@ -20,6 +20,7 @@ use crate::domain::branding::{
     BRAND_NAME_CHARS_MAX, Branding, Colour, FRAME_ORIGINS_MAX, Logo, frame_origin,
 };
 use crate::domain::session::PORTAL_LINK_LIFETIME;
+use crate::store::StoreError;
 
 #[derive(Template)]
 #[template(path = "dashboard/portal/link.html")]
@@ -53,14 +54,14 @@ pub(super) async fn link(place: Place, _: Form) -> Answered {
 
 /// `GET /theme.css`
 pub(super) async fn theme(place: Place) -> Answered {
-    let sheet = place.branding().style_sheet();
+    let sheet = branding(&place)?.style_sheet();
     let sheet = sheet.ok_or_else(|| Failure::not_found("style sheet"))?;
     Ok(file("text/css; charset=utf-8", sheet.into_bytes()))
 }
 
 /// `GET /logo`
 pub(super) async fn logo(place: Place) -> Answered {
-    let logo = place.branding().logo;
+    let logo = branding(&place)?.logo;
     let logo = logo.ok_or_else(|| Failure::not_found("picture"))?;
     Ok(file(logo.kind.content_type(), logo.bytes))
 }
@@ -90,9 +91,13 @@ impl SettingsPage {
     }
 }
 
-fn settings_page(place: &Place) -> SettingsPage {
-    let branding = place.branding();
-    SettingsPage {
+fn branding(place: &Place) -> Result<Branding, StoreError> {
+    place.state.store.branding(place.environment.key)
+}
+
+fn settings_page(place: &Place) -> Result<SettingsPage, StoreError> {
+    let branding = branding(place)?;
+    Ok(SettingsPage {
         frame: Frame::new(place, Tab::Settings, &[], "Portal"),
         tabs: Tabs::new(place, "Portal"),
         name: branding.name,
@@ -101,17 +106,18 @@ fn settings_page(place: &Place) -> SettingsPage {
         framed_by: branding.framed_by.join("\n"),
         errors: Vec::new(),
         action: place.link("/settings/portal"),
-    }
+    })
 }
 
 /// `GET /settings/portal`
 pub(super) async fn settings(place: Place) -> Answered {
-    answer(&settings_page(&place))
+    answer(&settings_page(&place)?)
 }
 
 /// `POST /settings/portal`
 pub(super) async fn save(place: Place, form: Form) -> Answered {
-    match read(&place, &form) {
+    let before = branding(&place)?;
+    match read(before, &form) {
         Ok(branding) => {
             let store = &place.state.store;
             store.set_branding(place.principal, branding).await?;
@@ -123,14 +129,14 @@ pub(super) async fn save(place: Place, form: Form) -> Answered {
                 colour: form.get("colour").to_owned(),
                 framed_by: form.get("framedBy").to_owned(),
                 errors,
-                ..settings_page(&place)
+                ..settings_page(&place)?
             };
             Ok(written(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
     }
 }
 
-fn read(place: &Place, form: &Form) -> Result<Branding, Vec<FieldError>> {
+fn read(before: Branding, form: &Form) -> Result<Branding, Vec<FieldError>> {
     let mut errors = Vec::new();
     let name = form.get("name").trim().to_owned();
     if name.chars().count() > BRAND_NAME_CHARS_MAX || name.chars().any(char::is_control) {
@@ -146,7 +152,7 @@ fn read(place: &Place, form: &Form) -> Result<Branding, Vec<FieldError>> {
     });
     let logo = match form.text("logo") {
         None if form.has("removeLogo") => None,
-        None => place.branding().logo,
+        None => before.logo,
         Some(text) => match picture(text) {
             Ok(logo) => Some(logo),
             Err(detail) => {

@@ -268,8 +268,8 @@ impl From<ControlError> for Problem {
                 StatusCode::FORBIDDEN,
                 "forbidden",
                 format!(
-                    "This API key does not have the scope `{}`, so it cannot hand it out. Use one \
-                     that has; nothing was done.",
+                    "You do not have the scope `{}`, so you cannot hand it out. Use a key, or an \
+                     account, that has; nothing was done.",
                     capability.name()
                 ),
             ),

@@ -59,11 +59,9 @@ impl SignInLimits {
         if tries.len() >= REMEMBERED_MAX {
             tries.retain(|key, bucket| bucket.refilled(most(key), now).left < most(key));
         }
+        // The address first: who is out of tries leaves no more accounts here.
         let account = Key::Account(account.to_owned());
-        for key in [Some(account), address.map(Key::Address)]
-            .into_iter()
-            .flatten()
-        {
+        for key in address.map(Key::Address).into_iter().chain([account]) {
             let most = most(&key);
             let full = Bucket {
                 left: most,
