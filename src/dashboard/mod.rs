@@ -147,25 +147,25 @@ routes! {
     Environment GET "/inboxes/{token}" Read => inboxes::show;
     Environment POST "/inboxes/{token}" Manage => inboxes::update;
     Environment GET "/settings" Read => settings::general;
-    Environment GET "/settings/keys" Admin => settings::keys;
-    Environment POST "/settings/keys" Admin => settings::create_key;
-    Environment POST "/settings/keys/{key}/rotations" Admin => settings::rotate_key;
-    Environment POST "/settings/keys/{key}/revocations" Admin => settings::revoke_key;
-    Environment GET "/settings/users" Admin => settings::users;
-    Environment POST "/settings/users" Admin => settings::invite;
-    Environment POST "/settings/users/{user}" Admin => settings::set_role;
-    Environment POST "/settings/users/{user}/password-links" Admin => settings::reset_user;
-    Environment POST "/settings/users/{user}/removals" Admin => settings::remove_user;
-    Environment GET "/settings/audit" Admin => settings::audit;
+    Environment GET "/settings/keys" Admin => settings::keys::index;
+    Environment POST "/settings/keys" Admin => settings::keys::create;
+    Environment POST "/settings/keys/{key}/rotations" Admin => settings::keys::rotate;
+    Environment POST "/settings/keys/{key}/revocations" Admin => settings::keys::revoke;
+    Environment GET "/settings/users" Admin => settings::users::index;
+    Environment POST "/settings/users" Admin => settings::users::invite;
+    Environment POST "/settings/users/{user}" Admin => settings::users::set_role;
+    Environment POST "/settings/users/{user}/password-links" Admin => settings::users::reset;
+    Environment POST "/settings/users/{user}/removals" Admin => settings::users::remove;
+    Environment GET "/settings/audit" Admin => settings::audit::index;
     Environment GET "/settings/portal" Admin => portal::settings;
     Environment POST "/settings/portal" Admin => portal::save;
-    Environment GET "/settings/environments" Environments => settings::environments;
-    Environment POST "/settings/environments" Environments => settings::create_environment;
-    Environment POST "/settings/environments/{other}" Environments => settings::rename_environment;
-    Environment POST "/settings/environments/{other}/deletions" Environments => settings::delete_environment;
-    Environment GET "/account" Read => settings::account;
-    Environment POST "/account/passwords" Read => settings::change_password;
-    Environment POST "/account/endings" Read => settings::end_others;
+    Environment GET "/settings/environments" Environments => settings::environments::index;
+    Environment POST "/settings/environments" Environments => settings::environments::create;
+    Environment POST "/settings/environments/{other}" Environments => settings::environments::rename;
+    Environment POST "/settings/environments/{other}/deletions" Environments => settings::environments::delete;
+    Environment GET "/account" Read => settings::account::show;
+    Environment POST "/account/passwords" Read => settings::account::change_password;
+    Environment POST "/account/endings" Read => settings::account::end_others;
 }
 
 /// Every route that asks for no session: method and path.
