@@ -416,7 +416,7 @@ fn endpoints_after(
         .range::<&[u8; 16]>(&pair(environment, first)..=&pair(environment, u64::MAX))?;
     let of_environment =
         of_environment.map(|row| Ok(ApplicationKey::from_u64(second(row?.0.value()))));
-    let only = scope.application.map(|only| Ok::<_, StoreError>(only));
+    let only = scope.application.map(Ok::<_, StoreError>);
     let keys = only
         .into_iter()
         .chain(of_environment.filter(|_| scope.application.is_none()));

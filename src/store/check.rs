@@ -5,6 +5,8 @@
 //! look-ups instead of from memory, so that a store of any size can be checked;
 //! the snapshot it holds meanwhile makes the file of a busy store grow.
 
+mod accounts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
@@ -14,9 +16,9 @@ use super::cipher::Cipher;
 use super::codec::decode;
 use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
-    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, BrandingV1, DeliveryV1,
-    EndpointSecretsV1, EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1,
-    InboxV1, JobV1, MessageV1, ReceivedV1, TokenV1, TotalsV1, UserV1,
+    AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
+    EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1, InboxV1, JobV1,
+    MessageV1, ReceivedV1, TotalsV1,
 };
 use super::statistics::{self, RolledUp};
 use super::tables::{
@@ -26,10 +28,10 @@ use super::tables::{
     ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY,
     IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS,
     RECEIVED, RUNNING_JOBS, TOKEN_ENDS, TOKEN_OWNERS, TOKENS, TOMBSTONES, USERS, counter,
-    counter_parts, hash_of, message_uid, number_hash, number_text, pair, part, text_of, triple,
+    counter_parts, message_uid, number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
-use super::{Store, StoreError, tokens};
+use super::{Store, StoreError};
 use crate::domain::api_key::ApiKey;
 use crate::domain::application::Application;
 use crate::domain::attempt::Attempt;
@@ -39,7 +41,6 @@ use crate::domain::environment::Environment;
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{
     ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, InboxKey, JobKey, Key, MessageKey,
-    UserKey,
 };
 use crate::domain::message::Message;
 use crate::domain::principal::Capability;
@@ -954,57 +955,6 @@ impl Check<'_> {
                     format!("API key {} has the text of another", row.shown)
                 });
             }
-        }
-        Ok(())
-    }
-
-    fn users(&mut self) -> Result<(), StoreError> {
-        for row in self.tables.brandings.iter()? {
-            let (_, value) = row?;
-            let row = decode::<BrandingV1>(value.value());
-            self.readable(row, "how portals look");
-        }
-        let mut emails = BTreeSet::new();
-        for row in self.tables.users.iter()? {
-            let (key, value) = row?;
-            self.saw(number(*key.value()));
-            let id = self.text::<UserKey>(number(*key.value()));
-            let row = decode::<UserV1>(value.value());
-            let Some(row) = self.readable(row, &format!("user {id}")) else {
-                continue;
-            };
-            let user = row.into_domain(UserKey::from_u64(number(*key.value())));
-            let new = emails.insert(user.email);
-            self.expect(new, |_| format!("user {id} has the address of another"));
-        }
-        Ok(())
-    }
-
-    fn tokens(&mut self) -> Result<(), StoreError> {
-        for row in self.tables.tokens.iter()? {
-            let (hash, value) = row?;
-            let row = decode::<TokenV1>(value.value());
-            let Some(TokenV1(token)) = self.readable(row, "a token") else {
-                continue;
-            };
-            let end = number_hash(token.ends.0, hash.value());
-            let listed = self.tables.token_ends.get(&end)?.is_some();
-            self.expect(listed, |_| "a token has no end".to_owned());
-            let owned = number_hash(tokens::owner(&token.opens), hash.value());
-            let listed = self.tables.token_owners.get(&owned)?.is_some();
-            self.expect(listed, |_| "a token has no owner".to_owned());
-        }
-        for row in self.tables.token_ends.iter()? {
-            let there = self.tables.tokens.get(&hash_of(row?.0.value()))?;
-            self.expect(there.is_some(), |_| {
-                "a token ends that is not there".to_owned()
-            });
-        }
-        for row in self.tables.token_owners.iter()? {
-            let there = self.tables.tokens.get(&hash_of(row?.0.value()))?;
-            self.expect(there.is_some(), |_| {
-                "a token is owned that is not there".to_owned()
-            });
         }
         Ok(())
     }

@@ -4,11 +4,11 @@
 use hookpost::domain::fanout::EventFilter;
 use hookpost::domain::ids::{AttemptKey, Key as _, MessageKey};
 use hookpost::domain::principal::Scope;
-use hookpost::store::{AttemptFilter, MessageFilter};
+use hookpost::store::{AttemptFilter, EndpointPlace, MessageFilter};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
-use crate::support::sink::Sink;
+use crate::support::sink::{Reply, Sink};
 
 /// Every message that the filter finds, by pages of `take`.
 fn messages(app: &TestApp, scope: Scope, filter: &MessageFilter, take: usize) -> Vec<MessageKey> {
@@ -148,4 +148,86 @@ async fn a_search_that_finds_nothing_breaks_off_and_goes_on() {
         ..MessageFilter::default()
     };
     assert_eq!(messages(&app, scope, &text, 50).len(), 3);
+}
+
+#[tokio::test]
+async fn endpoints_are_listed_whole_by_pages_of_any_size() {
+    let app = TestApp::start().await;
+    let all = Scope::of_environment(app.store.default_environment());
+    let mut wanted = Vec::new();
+    for count in [0, 3, 0, 1, 4, 0] {
+        let application = app.application().await;
+        for number in 0..count {
+            let url = format!("https://a.example/{number}");
+            let endpoint = app.endpoint(&application, &url, json!({})).await;
+            if number == 2 {
+                let path = format!("/api/v1/applications/{application}/endpoints/{endpoint}");
+                app.delete(&path).await.ok(200);
+            } else {
+                wanted.push(endpoint);
+            }
+        }
+    }
+    for take in [1, 2, 3, 100] {
+        let (mut found, mut after): (Vec<String>, Option<EndpointPlace>) = (Vec::new(), None);
+        loop {
+            let page = app
+                .store
+                .browse_endpoints(all, after, take)
+                .expect("it reads");
+            let keys = page.rows.iter().map(|live| live.settings.key);
+            found.extend(keys.map(|key| app.store.ids().text(key)));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(found, wanted, "by {take}");
+    }
+}
+
+#[tokio::test]
+async fn what_fails_and_what_waits_longest_are_found_among_many() {
+    let app = TestApp::start().await;
+    let all = Scope::of_environment(app.store.default_environment());
+    for _ in 0..5 {
+        let application = app.application().await;
+        app.endpoint(&application, "https://a.example/", json!({"paused": true}))
+            .await;
+    }
+    assert!(app.store.oldest_waiting(all).expect("it reads").is_none());
+    let application = app.application().await;
+    let sink = Sink::start([Reply::status(500), Reply::status(500)]).await;
+    let endpoint = app.endpoint(&application, &sink.url(), json!({})).await;
+    let first = app.message(&application, "a.b", json!({})).await;
+    sink.wait_for(1).await;
+    app.recorded(1).await;
+    app.message(&application, "a.b", json!({})).await;
+    app.recorded(2).await;
+    let failing = app.store.failing_endpoints(all, 8).expect("it reads");
+    let keys: Vec<_> = failing
+        .iter()
+        .map(|live| app.store.ids().text(live.settings.key))
+        .collect();
+    assert_eq!(keys, [endpoint.as_str()]);
+    assert_eq!(failing[0].state.failures, 2);
+    let oldest = app
+        .store
+        .oldest_waiting(all)
+        .expect("it reads")
+        .expect("one waits");
+    assert_eq!(app.store.ids().text(oldest.message), first);
+    // Of another application's view neither is there.
+    let other = app.application().await;
+    let other = Scope {
+        application: app.store.ids().parse(&other),
+        ..all
+    };
+    assert!(
+        app.store
+            .failing_endpoints(other, 8)
+            .expect("it reads")
+            .is_empty()
+    );
+    assert!(app.store.oldest_waiting(other).expect("it reads").is_none());
 }

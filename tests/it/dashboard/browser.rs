@@ -81,14 +81,7 @@ async fn from_nothing_to_a_replay(name: &'static str, look: Look) {
     browser.press("Create").await;
     browser.sees("Send a test").await;
     browser.press("Send hookpost.ping").await;
-    if !look.scripts {
-        sink.wait_for(1).await;
-        browser.lets_pass(Duration::from_millis(300)).await;
-        let again = browser.path().await;
-        assert!(again.ends_with("/testing"), "{again}");
-        browser.press("look again").await;
-    }
-    browser.sees("under repair").await;
+    browser.sees_on_reload("under repair").await;
     browser.screenshot("05-failed").await;
     browser.press("All about it").await;
     browser.sees("503").await;
@@ -97,10 +90,10 @@ async fn from_nothing_to_a_replay(name: &'static str, look: Look) {
     browser.press("Replay").await;
     browser.sees("The replay is on its way").await;
     sink.wait_for(2).await;
-    browser.lets_pass(Duration::from_millis(300)).await;
+    browser.sees_on_reload("Attempt 2").await;
     browser.press("Replay").await;
     sink.wait_for(3).await;
-    browser.lets_pass(Duration::from_millis(300)).await;
+    browser.sees_on_reload("Attempt 3").await;
     menu().await;
     browser.press("Logs").await;
     browser.sees("Delivered").await;

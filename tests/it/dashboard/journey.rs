@@ -317,3 +317,34 @@ async fn filters_find_and_say_how_far_they_looked() {
     let file = visitor.get(&app, "/portal/attempts/export").await.ok(200);
     assert_eq!(file.text().lines().count(), 7);
 }
+
+#[tokio::test]
+async fn a_replay_of_many_leaves_out_what_cannot_be_sent_and_says_so() {
+    let app = TestApp::start().await;
+    let application = app.application().await;
+    let sink = Sink::start([Reply::status(500), Reply::status(500)]).await;
+    let slow = json!({"retrySchedule": ["1h"]});
+    let good = app.endpoint(&application, &sink.url(), slow.clone()).await;
+    let off = app.endpoint(&application, &sink.url(), slow).await;
+    let message = app.message(&application, "a.b", json!({})).await;
+    sink.wait_for(2).await;
+    app.recorded(2).await;
+    let path = format!("/api/v1/applications/{application}/endpoints/{off}");
+    app.put(&path, json!({"enabled": false})).await.ok(200);
+    let mut visitor = Visitor::customer(&app, &application, false).await;
+    let (first, second) = (format!("{message} {off}"), format!("{message} {good}"));
+    let lone = [("chosen", first.as_str())];
+    visitor.submit(&app, "/portal/replays", &lone).await.ok(409);
+    let both = [("chosen", first.as_str()), ("chosen", second.as_str())];
+    let answer = visitor.submit(&app, "/portal/replays", &both).await.ok(303);
+    assert!(answer.header("location").ends_with("notice=replayed-some"));
+    sink.wait_for(3).await;
+    // One that is not there keeps all from being sent.
+    let wrong = [("chosen", second.as_str()), ("chosen", "msg_x ep_x")];
+    visitor
+        .submit(&app, "/portal/replays", &wrong)
+        .await
+        .ok(404);
+    app.idle().await;
+    assert_eq!(sink.count(), 3);
+}

@@ -449,6 +449,20 @@ async fn nothing_of_another_is_reached_guessed_or_inferred() {
     );
 }
 
+/// What a stream says until it has said all of `wanted`; time passes meanwhile.
+async fn told(app: &TestApp, body: &mut hyper::body::Incoming, wanted: &[&str]) -> String {
+    let mut text = String::new();
+    while !wanted.iter().all(|one| text.contains(one)) {
+        app.advance(Duration::from_secs(1)).await;
+        let next = tokio::time::timeout(Duration::from_millis(200), body.frame()).await;
+        if let Ok(Some(Ok(frame))) = next {
+            let data = frame.into_data().expect("data");
+            text.push_str(&String::from_utf8_lossy(&data));
+        }
+    }
+    text
+}
+
 #[tokio::test]
 async fn a_stream_tells_its_own_application_alone() {
     let app = TestApp::start().await;
@@ -466,17 +480,53 @@ async fn a_stream_tells_its_own_application_alone() {
     app.message(&other, "not.yours", json!({"secret": true}))
         .await;
     app.message(&own, "is.yours", json!({})).await;
-    let mut text = String::new();
-    while !text.contains("is.yours") {
-        app.advance(Duration::from_secs(1)).await;
-        let next = tokio::time::timeout(Duration::from_millis(200), body.frame()).await;
-        if let Ok(Some(Ok(frame))) = next {
-            let data = frame.into_data().expect("data");
-            text.push_str(&String::from_utf8_lossy(&data));
-        }
-    }
+    let text = told(&app, &mut body, &["is.yours"]).await;
     assert!(text.contains("event: rows"), "{text}");
     assert!(!text.contains("not.yours"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_where_it_was_and_tells_of_gaps() {
+    let app = TestApp::start().await;
+    let own = app.application().await;
+    let customer = Visitor::customer(&app, &own, false).await;
+    let seen = app.message(&own, "seen.before", json!({})).await;
+    app.message(&own, "came.meanwhile", json!({})).await;
+    let live = || customer.call(&app, "GET", "/portal/messages/live");
+    let (_, mut body) = live().header("last-event-id", &seen).exchange().await;
+    let text = told(&app, &mut body, &["came.meanwhile", "id: msg_"]).await;
+    assert!(
+        !text.contains("seen.before") && !text.contains("More came"),
+        "{text}"
+    );
+    for number in 0..30 {
+        app.message(&own, &format!("burst.{number}"), json!({}))
+            .await;
+    }
+    let text = told(
+        &app,
+        &mut body,
+        &["burst.29", "More came than a live page shows"],
+    )
+    .await;
+    assert!(!text.contains("burst.1<"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session() {
+    let app = TestApp::start().await;
+    let own = app.application().await;
+    let customer = Visitor::customer(&app, &own, false).await;
+    let call = customer.call(&app, "GET", "/portal/messages/live");
+    let (_, body) = call.exchange().await;
+    let path = format!("/api/v1/applications/{own}/portal-sessions");
+    app.delete(&path).await.ok(200);
+    let ending = tokio::spawn(body.collect());
+    app.until("the stream has ended", async || {
+        app.advance(Duration::from_secs(1)).await;
+        ending.is_finished().then_some(())
+    })
+    .await;
 }
 
 #[test]

@@ -129,9 +129,16 @@ impl Browser {
         self.client.goto(url).await.expect("a page");
     }
 
-    /// Leaves a server of its own process the time to write something down.
-    pub(crate) async fn lets_pass(&self, time: Duration) {
-        tokio::time::sleep(time).await;
+    /// Loads the page again until `text` can be seen.
+    pub(crate) async fn sees_on_reload(&self, text: &str) {
+        let start = Instant::now();
+        while !self.text().await.contains(text) {
+            if start.elapsed() > PATIENCE {
+                self.fail(&format!("{text:?} is not to be seen")).await;
+            }
+            tokio::time::sleep(LOOK).await;
+            self.client.refresh().await.expect("a page");
+        }
     }
 
     pub(crate) async fn path(&self) -> String {
