@@ -4,6 +4,11 @@
 use std::fs;
 use std::time::Duration;
 
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
 use crate::support::browser::{Browser, Look, WIDE};
 use crate::support::patience::wait_for;
 use crate::support::server_process::ServerProcess;
@@ -258,4 +263,66 @@ async fn scripts_add_keys_live_rows_and_copying() {
     }
     browser.end().await;
     other.end().await;
+}
+
+/// A page of another site than the server's, with `framed` in a frame; its
+/// origin.
+async fn page_around(framed: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let page = format!(
+        "<!doctype html><title>Product</title><iframe src=\"{framed}\" width=1200 height=800></iframe>"
+    );
+    let routes = Router::new().route("/", get(async move || Html(page)));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    format!("http://localhost:{port}")
+}
+
+/// A product shows the portal in a frame: another site's page may do so once
+/// its origin is named, and the customer can work in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_portal_works_in_a_frame_of_another_site() {
+    let place = Place::start(&["--dev"]);
+    let link = || {
+        let path = "/applications/demo/portal-links";
+        let made = place
+            .server
+            .api("POST", path, b"{\"next\": \"/endpoints\"}");
+        assert_eq!(made.status, 201, "{made:?}");
+        made.json()["url"].as_str().expect("a link").to_owned()
+    };
+    let admin = Browser::start("frame-admin", WIDE).await;
+    admin.open(&place.link).await;
+    admin.sees("Activity in default").await;
+    let settings = format!("{}/settings/portal", admin.path().await);
+    let product = Browser::start("frame", WIDE).await;
+    let around = async |origin: &str| {
+        product.open(origin).await;
+        product.enter_frame().await;
+    };
+    around(&page_around(&link()).await).await;
+    let kept_out = product.text().await;
+    assert!(!kept_out.contains("Endpoints"), "{kept_out}");
+    let complaints = product.complaints().await.join("\n");
+    assert!(complaints.contains("frame-ancestors"), "{complaints}");
+    let origin = page_around(&link()).await;
+    admin
+        .open(&format!("{}{settings}", place.server.base_url()))
+        .await;
+    admin.fill("Origins that may show it", &origin).await;
+    admin.press("Save").await;
+    admin.sees("Saved").await;
+    around(&origin).await;
+    product.sees("Demo inbox").await;
+    product.press("Add endpoint").await;
+    product
+        .fill("Endpoint URL", "https://framed.example.com/hooks")
+        .await;
+    product.press("Create").await;
+    product.sees("Send a test").await;
+    product.screenshot("works").await;
+    let complaints = product.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    admin.end().await;
+    product.end().await;
 }

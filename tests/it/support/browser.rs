@@ -129,6 +129,11 @@ impl Browser {
         self.client.goto(url).await.expect("a page");
     }
 
+    /// Goes on inside the first frame of the page.
+    pub(crate) async fn enter_frame(&self) {
+        self.client.clone().enter_frame(0).await.expect("a frame");
+    }
+
     /// Loads the page again until `text` can be seen.
     pub(crate) async fn sees_on_reload(&self, text: &str) {
         let start = Instant::now();
