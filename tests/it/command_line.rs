@@ -13,17 +13,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::support::http_client;
+use crate::support::patience::{PATIENCE, wait_for};
 
 const API_KEY: &str = "given-0123456789abcdef0123456789abcdef";
-const POLL: Duration = Duration::from_millis(10);
-/// Half a minute: a machine under load is not a failure.
-const POLLS_MAX: u32 = 3000;
 
 fn program() -> PathBuf {
     match std::env::var_os("HOOKPOST_BIN") {
@@ -33,14 +29,9 @@ fn program() -> PathBuf {
 }
 
 /// Asks until there is an answer.
-fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..POLLS_MAX {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        thread::sleep(POLL);
-    }
-    panic!("waited too long: {what}");
+#[track_caller]
+fn poll<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_for(PATIENCE, ask).unwrap_or_else(|| panic!("waited too long: {what}"))
 }
 
 /// A folder to run the program in.
@@ -172,8 +163,7 @@ impl Server {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        let wait_max = POLL * POLLS_MAX;
-        stream.set_read_timeout(Some(wait_max)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
