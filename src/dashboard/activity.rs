@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use askama::Template;
 
-use super::chart::Chart;
+use super::chart::{Chart, Zoom};
 use super::endpoints::answer;
 use super::failure::Answered;
 use super::frame::{Can, Frame, Tab};
@@ -92,6 +92,8 @@ struct ActivityPage {
     p50: String,
     p95: String,
     chart: Chart,
+    /// The part of the time that is shown, in words.
+    zoomed: Option<String>,
     failing: Vec<Failing>,
     oldest: Option<Oldest>,
     steps: Option<Steps>,
@@ -112,12 +114,16 @@ struct Oldest {
 
 /// `GET /`, of an environment, an application, or a portal
 pub(super) async fn show(place: Place, params: Params) -> Answered {
+    let zoomed = Zoom::of(&params)?;
     let chosen = params.get("range").unwrap_or("24h");
     let range = RANGES.iter().find(|range| range.name == chosen);
     let range = range.unwrap_or(&RANGES[1]);
-    let from = Timestamp(place.now.0.saturating_sub(ms(range.back)));
-    let period = Period::new(range.resolution, Some(from), None, place.now);
-    let period = period.expect("each range is within its bounds");
+    let period = zoomed.as_ref().map(|zoom| zoom.period.clone());
+    let period = period.unwrap_or_else(|| {
+        let from = Timestamp(place.now.0.saturating_sub(ms(range.back)));
+        let period = Period::new(range.resolution, Some(from), None, place.now);
+        period.expect("each range is within its bounds")
+    });
     let subject = place
         .application
         .as_ref()
@@ -133,6 +139,12 @@ pub(super) async fn show(place: Place, params: Params) -> Answered {
     }
     let at = |from: Timestamp, to: Timestamp| place.link(&format!("/attempts?from={from}&to={to}"));
     let since = period.from();
+    // Else what comes meanwhile belongs to it too.
+    let until = if zoomed.is_some() {
+        format!("&to={}", period.to())
+    } else {
+        String::new()
+    };
     let latency = |percent| {
         all.duration_quantile_ms(percent)
             .map_or_else(|| "–".to_owned(), |ms| milliseconds(ms.into()))
@@ -161,26 +173,26 @@ pub(super) async fn show(place: Place, params: Params) -> Answered {
             || format!("Activity in {}", place.environment.name),
             |entry| format!("Activity of {}", entry.application.name),
         ),
-        ranges: RANGES
-            .iter()
-            .map(|one| RangeLink {
-                label: one.label,
-                href: place.link(&format!("?range={}", one.name)),
-                current: one.name == range.name,
-            })
-            .collect(),
+        ranges: range_links(&place, zoomed.is_none().then_some(range.name)),
         messages: number(all.messages),
         success: percent(all.delivered, all.attempts()),
         failed: number(all.failed),
         has_failed: all.failed > 0,
         p50: latency(50),
         p95: latency(95),
-        chart: Chart::new("Attempts by outcome", &period, &counters, at),
+        chart: Chart::new(
+            "Attempts by outcome",
+            &period,
+            &counters,
+            place.link(""),
+            at,
+        ),
+        zoomed: zoomed.as_ref().map(Zoom::words),
         failing: failing(&place)?,
         oldest: oldest(&place)?,
         steps: steps(&place, &all)?,
-        logs: place.link(&format!("/messages?from={since}")),
-        failed_logs: place.link(&format!("/attempts?outcome=failed&from={since}")),
+        logs: place.link(&format!("/messages?from={since}{until}")),
+        failed_logs: place.link(&format!("/attempts?outcome=failed&from={since}{until}")),
         applications: (entry.is_none()).then(|| place.link("/applications")),
         portal: (entry.is_some() && !place.is_customer() && place.can().secrets)
             .then(|| place.link("/portal-links")),
@@ -188,6 +200,15 @@ pub(super) async fn show(place: Place, params: Params) -> Answered {
         api: ApiCall::new("api-statistics", "GET", &place.api(&path), None),
     };
     answer(&page)
+}
+
+fn range_links(place: &Place, current: Option<&str>) -> Vec<RangeLink> {
+    let links = RANGES.iter().map(|one| RangeLink {
+        label: one.label,
+        href: place.link(&format!("?range={}", one.name)),
+        current: current == Some(one.name),
+    });
+    links.collect()
 }
 
 fn ms(span: Duration) -> u64 {

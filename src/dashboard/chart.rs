@@ -3,9 +3,12 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 
-use super::parts::number;
-use crate::domain::statistics::{Counter, Period, Resolution};
+use super::parts::{field_time, number, parse_field_time};
+use crate::control::FieldError;
+use crate::domain::statistics::{Counter, Period, PeriodError, Resolution};
 use crate::domain::time::Timestamp;
+use crate::http::paging::Params;
+use crate::http::problem::Problem;
 
 /// Units of the drawing; browsers scale it.
 const WIDTH: u32 = 760;
@@ -17,6 +20,9 @@ const TOP: u32 = 8;
 const GAP: u32 = 2;
 /// Labels below the bars, about.
 const LABELS: usize = 6;
+/// How long a time can be drawn by itself.
+const ZOOM_DAYS_MAX: u64 = 366;
+const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// One bar: what failed at the bottom, where it can be compared; above it what
 /// was delivered.
@@ -57,16 +63,26 @@ pub(super) struct Chart {
     labels: Vec<Label>,
     lines: Vec<Line>,
     rows: Vec<Row>,
+    /// Where dragging over the chart leads: to this page with `?from=` and
+    /// `&to=`, in Unix milliseconds.
+    zoom: String,
+    /// When the first slot begins, in Unix milliseconds.
+    start_ms: u64,
+    slot_ms: u64,
+    /// How wide a slot is drawn.
+    step: u32,
 }
 impl HtmlSafe for Chart {}
 
 impl Chart {
     /// What was counted slot by slot of `period`. `href` leads to the list of
-    /// what lies between two moments.
+    /// what lies between two moments; `zoom` to the page that draws a part of
+    /// the time.
     pub(super) fn new(
         title: &'static str,
         period: &Period,
         counters: &[Counter],
+        zoom: String,
         href: impl Fn(Timestamp, Timestamp) -> String,
     ) -> Self {
         let most = counters.iter().map(Counter::attempts).max().unwrap_or(0);
@@ -124,8 +140,58 @@ impl Chart {
             labels: labels.collect(),
             lines: lines.collect(),
             rows: rows.collect(),
+            zoom,
+            start_ms: period.from().0,
+            slot_ms: resolution.slot_ms(),
+            step,
         }
     }
+}
+
+/// A part of the time that is drawn by itself, as it was dragged over.
+pub(super) struct Zoom {
+    pub(super) period: Period,
+}
+
+impl Zoom {
+    /// The time between `?from=` and `?to=`, in slots as fine as can be drawn.
+    pub(super) fn of(params: &Params) -> Result<Option<Self>, Problem> {
+        let time = |name| params.parsed(name, "a time", parse_field_time);
+        let (from, to) = match (time("from")?, time("to")?) {
+            (None, None) => return Ok(None),
+            (Some(from), Some(to)) => (from, to),
+            (None, Some(_)) => return Err(invalid("?from", "must be given together with `to`")),
+            (Some(_), None) => return Err(invalid("?to", "must be given together with `from`")),
+        };
+        let hours = to.0.saturating_sub(from.0).div_ceil(HOUR_MS);
+        if hours > ZOOM_DAYS_MAX * 24 {
+            let detail = format!("must lie at most {ZOOM_DAYS_MAX} days before `to`");
+            return Err(invalid("?from", &detail));
+        }
+        let resolution = match hours {
+            0..=2 => Resolution::Minute,
+            3..=192 => Resolution::Hour,
+            _ => Resolution::Day,
+        };
+        match Period::new(resolution, Some(from), Some(to), to) {
+            Ok(period) => Ok(Some(Self { period })),
+            Err(PeriodError::TooLate) => Err(invalid("?to", "lies too far in the future")),
+            Err(PeriodError::Empty | PeriodError::TooLong(_)) => {
+                Err(invalid("?to", "must be later than `from`"))
+            }
+        }
+    }
+
+    /// From when to when: `2026-11-26 12:00 to 2026-11-26 14:00 (UTC)`.
+    pub(super) fn words(&self) -> String {
+        let minute = |at| field_time(at).replace('T', " ");
+        let (from, to) = (minute(self.period.from()), minute(self.period.to()));
+        format!("{from} to {to} (UTC)")
+    }
+}
+
+fn invalid(path: &str, detail: &str) -> Problem {
+    Problem::invalid(vec![FieldError::new(path, detail)])
 }
 
 fn scaled(part: u64, whole: u64, length: u32) -> u32 {
@@ -234,7 +300,9 @@ mod tests {
         let period = Period::new(Resolution::Hour, None, None, now).expect("a period");
         let mut counters = vec![Counter::default(); period.slots().len()];
         counters[0] = counter(3, 1);
-        let chart = Chart::new("t", &period, &counters, |from, to| format!("?{from}-{to}"));
+        let chart = Chart::new("t", &period, &counters, "/zoom".to_owned(), |from, to| {
+            format!("?{from}-{to}")
+        });
         let bar = &chart.bars[0];
         assert_eq!(bar.failed_y + bar.failed_height, HEIGHT - BOTTOM);
         assert_eq!(bar.good_y + bar.good_height, bar.failed_y);
@@ -246,6 +314,51 @@ mod tests {
         assert_eq!(chart.rows.len(), 1, "empty slots are in no row");
         let html = chart.to_string();
         assert!(!html.contains("style="), "{html}");
+        let start = period.from();
+        let drag = format!("data-zoom=\"/zoom\" data-start=\"{start}\" data-slot=\"3600000\"");
+        assert!(html.contains(&drag), "{html}");
+    }
+
+    #[test]
+    fn a_part_of_the_time_is_drawn_as_finely_as_it_can_be() {
+        let from = 1_795_305_600_000_u64;
+        for (hours, want) in [
+            (2, "Ok((Minute, 120))"),
+            (3, "Ok((Hour, 3))"),
+            (192, "Ok((Hour, 192))"),
+            (193, "Ok((Day, 9))"),
+            (366 * 24, "Ok((Day, 366))"),
+            (366 * 24 + 1, "refused"),
+            (0, "refused"),
+        ] {
+            let query = format!("from={from}&to={}", from + hours * HOUR_MS);
+            check(&query, want);
+        }
+        check("", "none");
+        check(
+            "from=2026-11-22T00:00&to=2026-11-22T01:00",
+            "Ok((Minute, 60))",
+        );
+        check("from=soon&to=9", "refused");
+        check("from=9", "refused");
+        check("to=9", "refused");
+        check(
+            "from=18446744073709551000&to=18446744073709551615",
+            "refused",
+        );
+    }
+
+    #[track_caller]
+    fn check(query: &str, want: &str) {
+        let got = match Zoom::of(&Params::of(String::new(), query)) {
+            Ok(None) => "none".to_owned(),
+            Ok(Some(zoom)) => {
+                let period = zoom.period;
+                format!("Ok(({:?}, {}))", period.resolution(), period.slots().len())
+            }
+            Err(_) => "refused".to_owned(),
+        };
+        assert_eq!(got, want, "{query}");
     }
 
     #[test]

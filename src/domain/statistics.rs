@@ -40,7 +40,9 @@ impl Resolution {
         }
     }
 
-    fn slot_ms(self) -> u64 {
+    /// Milliseconds in a slot.
+    #[must_use]
+    pub fn slot_ms(self) -> u64 {
         u64::from(self.minutes()) * 60_000
     }
 

@@ -26,14 +26,11 @@ impl<S: Sync> FromRequestParts<S> for Params {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
-        let values = url::form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect();
         let original = parts.extensions.get::<axum::extract::OriginalUri>();
         let path = original
             .map_or(parts.uri.path(), |uri| uri.path())
             .to_owned();
-        Ok(Self { path, values })
+        Ok(Self::of(path, query))
     }
 }
 
@@ -44,6 +41,16 @@ impl Params {
         Self {
             path: String::new(),
             values: BTreeMap::new(),
+        }
+    }
+
+    /// Those of a query, without its `?`, to `path`.
+    #[must_use]
+    pub fn of(path: String, query: &str) -> Self {
+        let values = url::form_urlencoded::parse(query.as_bytes());
+        Self {
+            path,
+            values: values.into_owned().collect(),
         }
     }
 

@@ -158,6 +158,58 @@
     found[2]();
   });
 
+  // Dragging over a chart shows the time that was dragged over.
+  for (const chart of document.querySelectorAll("figure[data-zoom]")) {
+    const svg = chart.querySelector("svg");
+    const { start, slot, step, zoom } = chart.dataset;
+    const left = 44;
+    const band = document.createElementNS(svg.namespaceURI, "rect");
+    band.setAttribute("class", "dragged");
+    band.setAttribute("y", 8);
+    band.setAttribute("height", 140);
+    const slotAt = (event) => {
+      const box = svg.getBoundingClientRect();
+      const x = (event.clientX - box.left) * svg.viewBox.baseVal.width / box.width;
+      const last = Math.floor((svg.viewBox.baseVal.width - left) / step) - 1;
+      return Math.max(0, Math.min(last, Math.floor((x - left) / step)));
+    };
+    let from = null;
+    let to = null;
+    svg.addEventListener("dragstart", (event) => event.preventDefault());
+    svg.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || event.pointerType === "touch") return;
+      from = slotAt(event);
+      to = null;
+    });
+    document.addEventListener("pointermove", (event) => {
+      if (from === null) return;
+      to = slotAt(event);
+      if (to === from && !band.isConnected) return;
+      band.setAttribute("x", left + Math.min(from, to) * step);
+      band.setAttribute("width", (Math.abs(to - from) + 1) * step);
+      svg.append(band);
+    });
+    document.addEventListener("pointerup", () => {
+      if (from === null) return;
+      const [first, last] = [Math.min(from, to ?? from), Math.max(from, to ?? from)];
+      const dragged = band.isConnected;
+      from = null;
+      band.remove();
+      if (!dragged) return;
+      // The click that ends the dragging opens no bar.
+      const swallow = (event) => event.preventDefault();
+      svg.addEventListener("click", swallow, { once: true });
+      setTimeout(() => svg.removeEventListener("click", swallow), 0);
+      const at = (slots) => Number(start) + slots * Number(slot);
+      location.assign(`${zoom}?from=${at(first)}&to=${at(last + 1)}`);
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      from = null;
+      band.remove();
+    });
+  }
+
   // Live: new rows come in at the top, and wait while somebody reads.
   const body = document.querySelector("tbody[data-live]");
   if (body) {

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::super::attempts::{AttemptList, Row as AttemptLine, list_of};
-use super::super::chart::Chart;
+use super::super::chart::{Chart, Zoom};
 use super::super::failure::{Answered, Failure};
 use super::super::frame::{Can, Frame, Tab};
 use super::super::parts::{ApiCall, Id, Moment, Tag, Well, counted, milliseconds, number, percent};
@@ -71,6 +71,8 @@ pub(super) struct ShowPage {
     paused: bool,
     disabled: bool,
     chart: Chart,
+    /// The part of the time that is shown, in words.
+    zoomed: Option<String>,
     failed: String,
     success: String,
     p50: String,
@@ -127,8 +129,8 @@ pub(super) fn page_of(
     let key = settings.key;
     let store = &place.state.store;
     let subject = Subject::Endpoint(settings.application, key);
-    let from = Timestamp(place.now.0.saturating_sub((DAYS - 1) * DAY_MS));
-    let period = Period::new(Resolution::Day, Some(from), None, place.now).expect("28 days");
+    let zoomed = Zoom::of(params)?;
+    let period = period_of(zoomed.as_ref(), place.now);
     let counters = store.statistics(place.scope(), subject, &period)?;
     let counters = counters.unwrap_or_default();
     let mut all = Counter::default();
@@ -166,7 +168,8 @@ pub(super) fn page_of(
         state: standing::state(live, last.as_ref(), due, place.now),
         paused: settings.paused,
         disabled: !settings.enabled || live.state.disabled.is_some(),
-        chart: Chart::new("Attempts by day", &period, &counters, logs),
+        chart: Chart::new("Attempts by outcome", &period, &counters, at(""), logs),
+        zoomed: zoomed.as_ref().map(Zoom::words),
         failed: number(all.failed),
         success: percent(all.delivered, all.attempts()),
         p50: latency(50),
@@ -209,6 +212,13 @@ pub(super) fn page_of(
         api: calls(&api),
         revealed_last: revealed_last(place, key),
     })
+}
+
+/// What is drawn: the part of the time that is asked for, or the last days.
+fn period_of(zoomed: Option<&Zoom>, now: Timestamp) -> Period {
+    let from = Timestamp(now.0.saturating_sub((DAYS - 1) * DAY_MS));
+    let usual = || Period::new(Resolution::Day, Some(from), None, now).expect("28 days");
+    zoomed.map_or_else(usual, |zoom| zoom.period.clone())
 }
 
 /// What the page's buttons do, by API.

@@ -265,6 +265,33 @@ async fn scripts_add_keys_live_rows_and_copying() {
     other.end().await;
 }
 
+/// A part of a chart is shown by itself, and the page about it can be sent on.
+#[tokio::test(flavor = "multi_thread")]
+async fn dragging_over_a_chart_shows_that_time() {
+    let place = Place::start(&["--dev"]);
+    let browser = Browser::start("zoom", WIDE).await;
+    browser.open(&place.link).await;
+    browser.sees("Activity in default").await;
+    let env = browser.path().await;
+    let base = format!("{}{env}/applications/demo", place.server.base_url());
+    let body = b"{\"eventType\": \"zoomed.in\", \"payload\": {}}";
+    let sent = place
+        .server
+        .api("POST", "/applications/demo/messages", body);
+    assert_eq!(sent.status, 202);
+    for path in ["", "/endpoints/demo-inbox"] {
+        browser.open(&format!("{base}{path}")).await;
+        browser.drag("figure[data-zoom] > svg", 0.8, 0.97).await;
+        browser.sees("00 (UTC)").await;
+        browser
+            .screenshot(&format!("shown{}", path.replace('/', "-")))
+            .await;
+    }
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    browser.end().await;
+}
+
 /// A page of another site than the server's, with `framed` in a frame; its
 /// origin.
 async fn page_around(framed: &str) -> String {

@@ -231,6 +231,23 @@ impl Browser {
         body.send_keys(keys).await.expect("it takes keys");
     }
 
+    /// Drags over the only element of that kind, from one share of its width
+    /// to another.
+    pub(crate) async fn drag(&self, css: &str, from: f64, to: f64) {
+        let script = "const [css, ...shares] = arguments; \
+            const element = document.querySelector(css); \
+            const box = element.getBoundingClientRect(); \
+            const at = (kind, share) => element.dispatchEvent(new PointerEvent(kind, { \
+              bubbles: true, button: 0, pointerType: 'mouse', \
+              clientX: box.left + share * box.width, clientY: box.top + box.height / 2})); \
+            at('pointerdown', shares[0]); \
+            for (const share of shares) at('pointermove', share); \
+            at('pointerup', shares[1]);";
+        let arguments = vec![css.into(), from.into(), to.into()];
+        let done = self.client.execute(script, arguments).await;
+        done.expect("it is dragged");
+    }
+
     pub(crate) async fn screenshot(&self, what: &str) {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
         fs::create_dir_all(&folder).expect("a folder");
