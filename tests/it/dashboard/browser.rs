@@ -7,12 +7,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use tokio::net::TcpListener;
 
 use crate::support::browser::{Browser, Look, WIDE};
 use crate::support::patience::wait_for;
 use crate::support::server_process::ServerProcess;
-use crate::support::sink::{Reply, Sink};
+use crate::support::sink::{Reply, Seen, Sink};
 
 /// A server of its own, and the link that it printed.
 struct Place {
@@ -290,6 +294,84 @@ async fn dragging_over_a_chart_shows_that_time() {
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{complaints:#?}");
     browser.end().await;
+}
+
+/// Several deliveries failed; the receiver is repaired, and one press replays
+/// them all. Then its secret is revealed and rotated, and what comes next
+/// verifies with what the page showed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_recovered_and_the_new_secret_signs() {
+    let place = Place::start(&["--dev", "--retry-schedule", "1h"]);
+    let replies = std::iter::repeat_with(|| Reply::status(503).body("under repair")).take(3);
+    let sink = Sink::start(replies).await;
+    let body = format!("{{\"url\": \"{}\", \"uid\": \"repaired\"}}", sink.url());
+    let path = "/applications/demo/endpoints";
+    let made = place.server.api("POST", path, body.as_bytes());
+    assert_eq!(made.status, 201, "{made:?}");
+    let send = || {
+        let body = b"{\"eventType\": \"order.paid\", \"payload\": {\"n\": 1}}";
+        let path = "/applications/demo/messages";
+        assert_eq!(place.server.api("POST", path, body).status, 202);
+    };
+    for _ in 0..3 {
+        send();
+    }
+    sink.wait_for(3).await;
+    let browser = Browser::start("recover", WIDE).await;
+    browser.open(&place.link).await;
+    browser.sees("Activity in default").await;
+    let env = browser.path().await;
+    let endpoint = format!(
+        "{}{env}/applications/demo/endpoints/repaired",
+        place.server.base_url()
+    );
+    browser.open(&endpoint).await;
+    browser.sees_on_reload("3 failures in a row").await;
+    browser.press("Recover failed").await;
+    browser.sees("Since when?").await;
+    browser.press("8 hours").await;
+    browser.sees("Replay 3").await;
+    browser.screenshot("counted").await;
+    browser.press("Replay 3").await;
+    sink.wait_for(6).await;
+    browser.open(&endpoint).await;
+    browser.sees_on_reload("Last delivered").await;
+    browser.press("Reveal").await;
+    browser.sees("That you have seen it").await;
+    let old = browser.text_of("#secret-0").await;
+    browser.press("Rotate").await;
+    browser.press("Rotate the secret").await;
+    browser.sees("There is a new secret").await;
+    browser.press("Reveal").await;
+    browser.sees("That you have seen it").await;
+    let new = browser.text_of("#secret-0").await;
+    assert_ne!(new, old);
+    send();
+    sink.wait_for(7).await;
+    let requests = sink.requests();
+    let last = requests.last().expect("a request");
+    let signatures = last.header("webhook-signature");
+    assert!(signatures.split(' ').any(|one| one == signed(&new, last)));
+    let first = &requests[0];
+    assert_eq!(first.header("webhook-signature"), signed(&old, first));
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    browser.end().await;
+}
+
+/// The signature by `secret`, computed apart from the code that is tested.
+fn signed(secret: &str, request: &Seen) -> String {
+    let key = secret
+        .strip_prefix("whsec_")
+        .expect("a secret of the usual form");
+    let key = STANDARD.decode(key).expect("base64");
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key");
+    for part in ["webhook-id", "webhook-timestamp"] {
+        mac.update(request.header(part).as_bytes());
+        mac.update(b".");
+    }
+    mac.update(&request.body);
+    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 /// A page of another site than the server's, with `framed` in a frame; its
