@@ -114,7 +114,7 @@ struct Oldest {
 
 /// `GET /`, of an environment, an application, or a portal
 pub(super) async fn show(place: Place, params: Params) -> Answered {
-    let zoomed = Zoom::of(&params)?;
+    let zoomed = Zoom::of(&params, place.now)?;
     let chosen = params.get("range").unwrap_or("24h");
     let range = RANGES.iter().find(|range| range.name == chosen);
     let range = range.unwrap_or(&RANGES[1]);

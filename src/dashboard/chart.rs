@@ -154,8 +154,9 @@ pub(super) struct Zoom {
 }
 
 impl Zoom {
-    /// The time between `?from=` and `?to=`, in slots as fine as can be drawn.
-    pub(super) fn of(params: &Params) -> Result<Option<Self>, Problem> {
+    /// The time between `?from=` and `?to=`, in slots as fine as can be drawn
+    /// and are still kept.
+    pub(super) fn of(params: &Params, now: Timestamp) -> Result<Option<Self>, Problem> {
         let time = |name| params.parsed(name, "a time", parse_field_time);
         let (from, to) = match (time("from")?, time("to")?) {
             (None, None) => return Ok(None),
@@ -168,9 +169,11 @@ impl Zoom {
             let detail = format!("must lie at most {ZOOM_DAYS_MAX} days before `to`");
             return Err(invalid("?from", &detail));
         }
+        let kept =
+            |one: Resolution| one.slot(now).saturating_sub(one.slot(from)) < one.slots_kept();
         let resolution = match hours {
-            0..=2 => Resolution::Minute,
-            3..=192 => Resolution::Hour,
+            0..=2 if kept(Resolution::Minute) => Resolution::Minute,
+            0..=192 if kept(Resolution::Hour) => Resolution::Hour,
             _ => Resolution::Day,
         };
         match Period::new(resolution, Some(from), Some(to), to) {
@@ -321,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_part_of_the_time_is_drawn_as_finely_as_it_can_be() {
-        let from = 1_795_305_600_000_u64;
+        let from = NOW.0;
         for (hours, want) in [
             (2, "Ok((Minute, 120))"),
             (3, "Ok((Hour, 3))"),
@@ -333,6 +336,16 @@ mod tests {
         ] {
             let query = format!("from={from}&to={}", from + hours * HOUR_MS);
             check(&query, want);
+        }
+        // Minutes are kept for two days, hours for ninety.
+        let day = 24 * HOUR_MS;
+        for (days, want) in [
+            (1, "Ok((Minute, 60))"),
+            (2, "Ok((Hour, 1))"),
+            (90, "Ok((Day, 1))"),
+        ] {
+            let from = NOW.0 - days * day;
+            check(&format!("from={from}&to={}", from + HOUR_MS), want);
         }
         check("", "none");
         check(
@@ -348,9 +361,11 @@ mod tests {
         );
     }
 
+    const NOW: Timestamp = Timestamp(1_795_305_600_000);
+
     #[track_caller]
     fn check(query: &str, want: &str) {
-        let got = match Zoom::of(&Params::of(String::new(), query)) {
+        let got = match Zoom::of(&Params::of(String::new(), query), NOW) {
             Ok(None) => "none".to_owned(),
             Ok(Some(zoom)) => {
                 let period = zoom.period;

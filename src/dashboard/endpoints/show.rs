@@ -129,7 +129,7 @@ pub(super) fn page_of(
     let key = settings.key;
     let store = &place.state.store;
     let subject = Subject::Endpoint(settings.application, key);
-    let zoomed = Zoom::of(params)?;
+    let zoomed = Zoom::of(params, place.now)?;
     let period = period_of(zoomed.as_ref(), place.now);
     let counters = store.statistics(place.scope(), subject, &period)?;
     let counters = counters.unwrap_or_default();
