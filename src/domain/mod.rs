@@ -30,3 +30,4 @@ pub mod signing;
 pub mod statistics;
 pub mod time;
 pub mod user;
+pub mod verification;

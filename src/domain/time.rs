@@ -58,7 +58,7 @@ impl Timestamp {
     }
 
     /// The moment that `2024-02-29T12:34:56Z` names, with or without parts of
-    /// a second; of others than UTC and years before 1970 none.
+    /// a second, in UTC or so far from it; of years before 1970 none.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
@@ -73,7 +73,7 @@ impl Timestamp {
         }
         let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
         let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-        let fraction = text.get(19..)?.strip_suffix('Z')?;
+        let (fraction, east_ms) = split_offset(text.get(19..)?)?;
         let millis = match fraction.strip_prefix('.') {
             None if fraction.is_empty() => 0,
             Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
@@ -101,7 +101,30 @@ impl Timestamp {
             .rfc3339()
             .starts_with(text.get(..10)?)
             .then_some(moment)
+            .and_then(|local| local.0.checked_add_signed(-east_ms).map(Self))
     }
+}
+
+/// What follows the seconds, parted: the fraction with its point, and how far
+/// east of UTC the time is written, in milliseconds.
+fn split_offset(text: &str) -> Option<(&str, i64)> {
+    if let Some(fraction) = text.strip_suffix('Z') {
+        return Some((fraction, 0));
+    }
+    let (fraction, offset) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
+    let sign = match offset.as_bytes()[0] {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let two = |range| -> Option<i64> {
+        let digits: &str = offset.get(range)?;
+        digits.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
+        digits.parse().ok()
+    };
+    let (hours, minutes) = (two(1..3)?, two(4..6)?);
+    let fits = offset.as_bytes()[3] == b':' && hours < 24 && minutes < 60;
+    fits.then_some((fraction, sign * (hours * 60 + minutes) * 60_000))
 }
 
 impl fmt::Display for Timestamp {
@@ -138,12 +161,25 @@ mod tests {
             "2024-13-01T00:00:00Z",
             "2024-02-29T24:00:00Z",
             "2024-02-29T00:00:00",
-            "2024-02-29T00:00:00+01:00",
+            "2024-02-29T00:00:00+0100",
+            "2024-02-29T00:00:00+24:00",
+            "2024-02-29T00:00:00é1:00",
+            "1970-01-01T00:00:00+01:00",
             "2024-02-29T00:00:00.Z",
             "1969-12-31T23:59:59Z",
             "+024-02-29T00:00:00Z",
         ] {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
+        }
+        for (text, want) in [
+            ("2020-01-01T00:00:00-07:00", "2020-01-01T07:00:00.000Z"),
+            (
+                "2020-01-01T00:30:00.123456789+01:00",
+                "2019-12-31T23:30:00.123Z",
+            ),
+        ] {
+            let moment = Timestamp::parse_rfc3339(text).unwrap();
+            assert_eq!(moment.rfc3339(), want, "{text}");
         }
         // No moment is beyond it.
         assert!(Timestamp(u64::MAX).rfc3339().ends_with('Z'));

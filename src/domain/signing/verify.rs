@@ -59,7 +59,7 @@ impl<'a> Headers<'a> {
         }
     }
 
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    pub(in crate::domain) fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.0
             .iter()
             .filter(move |(given, _)| given.eq_ignore_ascii_case(name))
