@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use crate::config::{self, PublicUrl, Settings};
 use crate::control_socket::{self, Desks, JobDesk, KeyDesk, UserDesk};
 use crate::domain::address::DestinationPolicy;
-use crate::engine::transport::HttpTransport;
+use crate::engine::transport::{HttpTransport, trust_anchors};
 use crate::engine::{Engine, EngineSettings};
 use crate::http::server::{self, DrainReport, ServerLimits};
 use crate::http::state::{ApiLimits, AppState, Parts};
@@ -169,7 +169,7 @@ impl Server {
             Arc::<HttpTransport>::clone(&transport),
             Arc::clone(&seams.clock),
             Arc::clone(&seams.entropy),
-            engine_settings(settings, &public_url),
+            engine_settings(settings, &public_url, &roots)?,
         );
         keep_given_key(settings, store).await?;
         let demo = match mode {
@@ -224,6 +224,7 @@ impl Server {
             drain,
             delivering: tokio::spawn(self.engine.run()),
             pruning: tokio::spawn(self.engine.clone().prune(retention)),
+            counting: tokio::spawn(self.engine.clone().keep_counts()),
             working: tokio::spawn(self.engine.clone().run_jobs()),
             answering: tokio::spawn(server::serve(
                 self.listener,
@@ -246,13 +247,18 @@ fn retention(settings: &Settings) -> Retention {
     }
 }
 
-fn engine_settings(settings: &Settings, public_url: &PublicUrl) -> EngineSettings {
-    EngineSettings {
+fn engine_settings(
+    settings: &Settings,
+    public_url: &PublicUrl,
+    roots: &[CertificateDer<'static>],
+) -> anyhow::Result<EngineSettings> {
+    Ok(EngineSettings {
+        trust_anchors: trust_anchors(roots).context("cannot prepare for inbound requests")?,
         retry_schedule: settings.retry_schedule.clone(),
         attempt_timeout: settings.attempt_timeout,
         sockets_max: settings.sockets_max,
         public_url: public_url.to_string(),
-    }
+    })
 }
 
 /// A size as this machine counts; more than it can address is no limit.
@@ -366,6 +372,7 @@ struct Running {
     drain: Duration,
     delivering: JoinHandle<()>,
     pruning: JoinHandle<()>,
+    counting: JoinHandle<()>,
     /// On jobs.
     working: JoinHandle<()>,
     answering: JoinHandle<DrainReport>,
@@ -396,6 +403,7 @@ impl Running {
     async fn drain(self) {
         self.stop.send_replace(true);
         self.pruning.abort();
+        self.counting.abort();
         self.working.abort();
         let control = async {
             match self.control {

@@ -12,6 +12,7 @@ pub mod passwords;
 pub mod portal;
 mod schemas;
 pub mod signatures;
+pub mod sources;
 
 use std::sync::Arc;
 

@@ -5,6 +5,8 @@ use super::text::json_line;
 
 /// Between the parts of a request.
 const BREAK: &str = " \\\n  ";
+/// Where sources and inboxes are.
+const INBOUND: &str = "/in/";
 const KEY_HEADER: &str = r#"-H "Authorization: Bearer $KEY""#;
 
 /// Texts that shell variables stand for.
@@ -57,7 +59,12 @@ fn request(method: &str, path: &str, body: Option<&str>, variables: &Variables) 
         method if method == usual => String::new(),
         method => format!("-X {method} "),
     };
-    let line = format!("curl -s {method}\"$API{path}\"{BREAK}{KEY_HEADER}");
+    let line = if path.starts_with(INBOUND) {
+        // Not of the API: what others send to.
+        format!("curl -s {method}\"${{API%/api/v1}}{path}\"")
+    } else {
+        format!("curl -s {method}\"$API{path}\"{BREAK}{KEY_HEADER}")
+    };
     let Some(body) = body else { return line };
     let body = body.replace('\'', r"'\''").replace('\n', "\n  ");
     let body = variables.put(&body, |name| format!(r#"'"${name}"'"#));
@@ -81,6 +88,13 @@ mod tests {
                 Some(r#"{"it's": "{id}"}"#),
                 &variables,
                 r#"curl -s "$API/a" KEY -d '{"it'\''s": "'"$ID"'"}'"#,
+            ),
+            (
+                "POST",
+                "/in/a",
+                None,
+                &none,
+                r#"curl -s -X POST "${API%/api/v1}/in/a""#,
             ),
             (
                 "DELETE",

@@ -91,7 +91,9 @@ keys! {
     ApiKeyKey = "key_";
     /// A URL that takes anything and shows it.
     InboxKey = "inbox_";
-    /// One request that an inbox took in.
+    /// A configured origin of inbound webhooks.
+    SourceKey = "src_";
+    /// One request that an inbox took in, or that came to a source.
     ReceivedKey = "rcv_";
     /// A long action with a plan, progress and cancel.
     JobKey = "job_";

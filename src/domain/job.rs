@@ -135,7 +135,7 @@ impl Selection {
 /// Whether a message was for whoever subscribes to it.
 fn was_for_all(message: &Message) -> bool {
     match message.origin {
-        Origin::Api | Origin::Operational => true,
+        Origin::Api | Origin::Operational | Origin::Source { .. } => true,
         Origin::Example => false,
     }
 }
@@ -491,6 +491,7 @@ mod tests {
             channels: Vec::new(),
             uid: None,
             content_type: String::new(),
+            headers: Vec::new(),
             origin: Origin::Api,
         };
         assert!(typed(JobKind::Replay).takes_message(&message, None));

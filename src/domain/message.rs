@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::ids::{ApplicationKey, EndpointKey, Key, MessageKey};
+use super::ids::{ApplicationKey, EndpointKey, Key, MessageKey, ReceivedKey, SourceKey};
 use super::time::Timestamp;
 
 /// Characters of an event type, a channel, a uid at most.
@@ -25,6 +25,11 @@ pub enum Origin {
     Operational,
     /// An example of an event type, sent to one endpoint to try it.
     Example,
+    /// What came to a source.
+    Source {
+        source: SourceKey,
+        received: ReceivedKey,
+    },
 }
 
 /// A message without its payload.
@@ -37,6 +42,9 @@ pub struct Message {
     /// The caller's own name for it; not unique, the newest counts.
     pub uid: Option<String>,
     pub content_type: String,
+    /// Headers that came with it and go on with it: names in lower case, none
+    /// of them ours or the protocol's.
+    pub headers: Vec<(String, Vec<u8>)>,
     pub origin: Origin,
 }
 
@@ -64,6 +72,7 @@ pub struct NewMessage {
     pub channels: Vec<String>,
     pub uid: Option<String>,
     pub content_type: String,
+    pub headers: Vec<(String, Vec<u8>)>,
     pub origin: Origin,
     pub payload: Bytes,
     pub target: Target,

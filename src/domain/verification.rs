@@ -1,6 +1,6 @@
 //! Whether an inbound request comes from whom it says: decided from data.
 //!
-//! A [`Preset`](presets::Preset) names a provider and says, as data, how that
+//! A [`Preset`] names a provider and says, as data, how that
 //! provider signs, which handshakes it makes and what it wants for an answer.
 //! Most sign by a [`Recipe`]; the same form serves a source's own scheme. All
 //! of it is pure: what has to be fetched (a certificate, a set of keys) is

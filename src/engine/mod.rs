@@ -4,6 +4,7 @@
 //! is in the table, not in the code: a retry and a replay both end in writing a
 //! due row, and the scheduler finds it.
 
+pub mod intake;
 mod jobs;
 pub mod prune;
 pub mod receive;
@@ -16,8 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustls::pki_types::TrustAnchor;
 use tokio::sync::Notify;
 
+use self::intake::{Awaited, Intake};
 use self::schedule::{Dispatch, Scheduler};
 use self::transport::Transport;
 use crate::domain::ids::{EndpointKey, MessageKey};
@@ -44,6 +47,8 @@ pub struct EngineSettings {
     /// Where this server can be reached; what is under its `/in/` is delivered
     /// inside the process.
     pub public_url: String,
+    /// Whom the certificates that inbound requests name may come from.
+    pub trust_anchors: Arc<[TrustAnchor<'static>]>,
 }
 
 /// Delivers what the store says is due. Cheap to clone.
@@ -58,6 +63,8 @@ pub(crate) struct Inner {
     clock: SharedClock,
     entropy: SharedEntropy,
     settings: EngineSettings,
+    intake: Intake,
+    awaited: Awaited,
     scheduler: Mutex<Scheduler>,
     /// Wakes the task that reads the table and waits for what is due.
     wake: Notify,
@@ -95,6 +102,8 @@ impl Engine {
             clock,
             entropy,
             settings,
+            intake: Intake::default(),
+            awaited: Awaited::default(),
             scheduler,
             wake: Notify::new(),
             ended: Notify::new(),

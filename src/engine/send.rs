@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::receive;
 use super::schedule::{Content, Destination, Dispatch};
 use super::transport::OutboundRequest;
 use super::{CLOCK_LOOK, Inner};
+use super::{intake, receive};
 use crate::domain::address::EndpointUrl;
 use crate::domain::attempt::{
     Exchange, NewAttempt, Outcome, RESPONSE_BODY_KEPT_BYTES, SentRequest, Timing, USER_AGENT,
@@ -148,6 +148,9 @@ pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
     } = signed;
     let payload_bytes = body.len();
     let exchange = exchange(inner, &endpoint, headers, body).await;
+    inner
+        .awaited
+        .answered(dispatch.message, endpoint.key(), &exchange);
     let ended = inner.clock.now();
     let verdict = verdict(&endpoint, &exchange);
     let wish = wish(&exchange, ended);
@@ -249,6 +252,8 @@ fn sign(
     let secrets = settings.valid_secrets(now).map(|valid| &valid.secret);
     let signed = SignedParts::sign(&settings.signatures, secrets, &id, now.as_secs(), &body);
     let mut headers = endpoint.headers.clone();
+    let mut custom = endpoint.custom.clone();
+    put_forwarded(message, &mut headers, &mut custom);
     if let Ok(content_type) = HeaderValue::from_str(&message.content_type) {
         headers.insert(http::header::CONTENT_TYPE, content_type);
     }
@@ -257,7 +262,7 @@ fn sign(
         url: settings.url.clone(),
         content_type: message.content_type.clone(),
         signed,
-        custom: endpoint.custom.clone(),
+        custom,
         left_out: Vec::new(),
     };
     if settings.payload_in_headers {
@@ -277,6 +282,30 @@ fn body(settings: &Endpoint, message: &Message, payload: &Bytes) -> Bytes {
     match payload::ascii(payload) {
         Cow::Borrowed(_) => payload.clone(),
         Cow::Owned(escaped) => escaped.into(),
+    }
+}
+
+/// Adds what came with the message and goes on with it. An owner's headers, and
+/// what is signed, come before.
+fn put_forwarded(message: &Message, headers: &mut HeaderMap, custom: &mut Vec<(String, String)>) {
+    if message.headers.is_empty() {
+        return;
+    }
+    let owned: Vec<HeaderName> = headers.keys().cloned().collect();
+    for (name, value) in &message.headers {
+        let header = HeaderName::from_bytes(name.as_bytes());
+        let text = HeaderValue::from_bytes(value);
+        if let (Ok(header), Ok(text)) = (header, text)
+            && !owned.contains(&header)
+        {
+            headers.append(header, text);
+            let shown = if is_secret_name(name) {
+                MASKED.to_owned()
+            } else {
+                String::from_utf8_lossy(value).into_owned()
+            };
+            custom.push((name.clone(), shown));
+        }
     }
 }
 
@@ -319,10 +348,16 @@ fn put_fields(
     request.left_out = fields.left_out;
 }
 
-async fn exchange(inner: &Inner, endpoint: &Prepared, headers: HeaderMap, body: Bytes) -> Exchange {
+async fn exchange(
+    inner: &Arc<Inner>,
+    endpoint: &Prepared,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Exchange {
     match &endpoint.place {
         Place::Network(url) => {
             let request = OutboundRequest {
+                method: Method::POST,
                 url: Arc::clone(url),
                 headers,
                 body,
@@ -331,6 +366,9 @@ async fn exchange(inner: &Inner, endpoint: &Prepared, headers: HeaderMap, body: 
             bounded(inner.transport.send(request).await)
         }
         Place::Inbox { token, path } => {
+            if let Some(source) = inner.store.catalog().source_by_slug(token) {
+                return intake::deliver_to_source(inner, &source, path, &headers, body).await;
+            }
             receive::deliver_to_inbox(inner, token, path, &headers, body).await
         }
         Place::Nowhere(detail) => Exchange {

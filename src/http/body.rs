@@ -145,6 +145,22 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The names of the fields that are there, in order of name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// A list of at most `items_max` texts that may have several lines, such as
+    /// keys in PEM; whoever takes them judges them.
+    pub fn lines(&mut self, name: &str, items_max: usize) -> Option<Vec<String>> {
+        let items: Vec<String> = self.typed(name, "a list of texts")?;
+        if items.len() > items_max {
+            self.wrong(name, format!("must have at most {items_max} items"));
+            return None;
+        }
+        Some(items)
+    }
+
     /// Notes that a field is wrong.
     pub fn wrong(&mut self, name: &str, detail: impl Into<String>) {
         let path = format!("{}{name}", self.path);

@@ -17,4 +17,5 @@ pub mod path;
 pub mod problem;
 pub mod server;
 pub mod sign_in_limits;
+pub mod source_input;
 pub mod state;

@@ -185,6 +185,17 @@ impl From<Refusal> for Problem {
                 "too_many",
                 format!("There are {max} {of}, as many as there may be. Delete some first."),
             ),
+            Refusal::NoSource => Self::not_found("source"),
+            Refusal::NoReceived => Self::not_found("request"),
+            Refusal::NoRecord => Self::not_found("record"),
+            Refusal::SlugTaken => Self {
+                errors: vec![FieldError::new("slug", "is taken")],
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "slug_taken",
+                    "Another source or inbox has this slug. Choose another, or leave it out: one is made.",
+                )
+            },
             Refusal::BuiltIn => Self::new(
                 StatusCode::CONFLICT,
                 "built_in",

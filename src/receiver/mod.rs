@@ -1,10 +1,12 @@
-//! Inbound: `/in/{token}/`, any method.
+//! Inbound: `/in/{slug}` of a source, `/in/{token}/` of an inbox.
 
-use axum::Router;
+mod sources;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use axum::{Extension, Router};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -13,6 +15,7 @@ use crate::engine::receive::{self, ANSWER_BODY, ANSWER_TYPE, INBOX_PATH, Receive
 use crate::http::body;
 use crate::http::fallback::panicked;
 use crate::http::problem::Problem;
+use crate::http::server::PeerAddr;
 use crate::http::state::AppState;
 use crate::store::NewReceived;
 
@@ -34,6 +37,7 @@ pub fn router(state: &AppState) -> Router {
 /// also what does not decode.
 async fn take_in(
     state: State<AppState>,
+    peer: Option<Extension<PeerAddr>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -41,6 +45,10 @@ async fn take_in(
 ) -> Result<Response, Problem> {
     let below = uri.path().strip_prefix(INBOX_PATH).unwrap_or_default();
     let token = below.split('/').next().unwrap_or_default();
+    if let Some(source) = state.engine.source(token) {
+        let peer = peer.map(|Extension(peer)| peer);
+        return sources::take_in(&state, source, peer, (&method, &uri, &headers), body).await;
+    }
     keep(&state, token, &method, &uri, &headers, body).await
 }
 

@@ -189,6 +189,7 @@ pub(super) fn store_message(
         channels: new.channels,
         uid: new.uid,
         content_type: new.content_type,
+        headers: new.headers,
         origin: new.origin,
     };
     write_message(&message, &new.payload, tables, batch)?;

@@ -11,7 +11,7 @@ use super::tables::{
     APPLICATION_UIDS, ENVIRONMENT_APPLICATIONS, Tables, number_text, pair, second,
 };
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
-use super::{Store, StoreError, api_keys, jobs, sweep};
+use super::{Store, StoreError, api_keys, jobs, sources, sweep};
 use crate::domain::application::{Application, ApplicationChange};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ApplicationKey, EnvironmentKey, Key};
@@ -361,6 +361,7 @@ pub(super) fn remove(
             .application_uids
             .remove(number_text(environment, uid).as_slice())?;
     }
+    sources::remove_all_of(application.key, tables, batch)?;
     sweep::mark(key, sweep::Kind::Application, tables)?;
     let place = (application.environment, application.key);
     jobs::end_all(place, None, JobFailure::ApplicationDeleted, tables, batch)?;

@@ -23,7 +23,8 @@ use crate::domain::api_key::{self, ApiKey};
 use crate::domain::application::Application;
 use crate::domain::endpoint::{Endpoint, EndpointState, LiveEndpoint};
 use crate::domain::environment::Environment;
-use crate::domain::ids::{ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, Key};
+use crate::domain::ids::{ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, Key, SourceKey};
+use crate::domain::source::{LiveSource, Source};
 use crate::domain::time::Timestamp;
 
 /// Endpoints kept in memory at most; beyond that some applications are forgotten.
@@ -129,6 +130,8 @@ struct State {
     owners: HashMap<EndpointKey, ApplicationKey>,
     api_keys: HashMap<[u8; 32], Arc<KnownApiKey>>,
     environments: HashMap<EnvironmentKey, Arc<Environment>>,
+    sources: HashMap<SourceKey, Arc<LiveSource>>,
+    source_slugs: HashMap<String, SourceKey>,
     /// Counts changes, so that what was read before one is not kept after it.
     changes: u64,
 }
@@ -164,9 +167,29 @@ impl State {
         self.api_keys.insert(key.hash, Arc::new(known));
     }
 
-    /// Forgets an environment, and the applications that nobody can see any more.
+    fn put_source(&mut self, source: Arc<LiveSource>) {
+        self.forget_source(source.settings.key);
+        let slug = source.settings.slug.clone();
+        self.source_slugs.insert(slug, source.settings.key);
+        self.sources.insert(source.settings.key, source);
+    }
+
+    fn forget_source(&mut self, key: SourceKey) {
+        if let Some(source) = self.sources.remove(&key) {
+            self.source_slugs.remove(&source.settings.slug);
+        }
+    }
+
+    /// Forgets an environment, and the applications and sources that nobody can
+    /// see any more.
     fn forget_environment(&mut self, environment: EnvironmentKey) {
         self.environments.remove(&environment);
+        let of_it = |source: &&Arc<LiveSource>| source.settings.environment == environment;
+        let sources = self.sources.values().filter(of_it);
+        let keys: Vec<_> = sources.map(|source| source.settings.key).collect();
+        for key in keys {
+            self.forget_source(key);
+        }
         let of_it = |entry: &&Arc<ApplicationEntry>| entry.application.environment == environment;
         let applications: Vec<_> = self.applications.values().filter(of_it).collect();
         let keys: Vec<_> = applications
@@ -254,6 +277,32 @@ impl Catalog {
         all
     }
 
+    /// The source whose URL ends in this.
+    #[must_use]
+    pub fn source_by_slug(&self, slug: &str) -> Option<Arc<LiveSource>> {
+        let state = self.read();
+        state.sources.get(state.source_slugs.get(slug)?).cloned()
+    }
+
+    /// The source itself.
+    #[must_use]
+    pub fn source(&self, key: SourceKey) -> Option<Arc<LiveSource>> {
+        self.read().sources.get(&key).cloned()
+    }
+
+    /// The sources that `wanted` picks, oldest first.
+    #[must_use]
+    pub fn sources_where(&self, wanted: impl Fn(&Source) -> bool) -> Vec<Arc<LiveSource>> {
+        let state = self.read();
+        let all = state.sources.values();
+        let mut picked: Vec<_> = all
+            .filter(|source| wanted(&source.settings))
+            .cloned()
+            .collect();
+        picked.sort_by_key(|source| source.settings.key);
+        picked
+    }
+
     /// Makes what a commit changed visible.
     pub(super) fn commit(&self, overlay: Overlay) {
         if overlay.is_empty() {
@@ -279,6 +328,17 @@ impl Catalog {
                 None => state.forget_environment(key),
             }
         }
+        // Those that go first: one that comes may have the slug of one that went.
+        let (come, go): (Vec<_>, Vec<_>) = overlay
+            .sources
+            .into_iter()
+            .partition(|(_, changed)| changed.is_some());
+        for (key, _) in go {
+            state.forget_source(key);
+        }
+        for (_, source) in come {
+            state.put_source(source.expect("parted so"));
+        }
     }
 
     pub(super) fn forget_applications(&self) {
@@ -299,6 +359,16 @@ impl Catalog {
         }
     }
 
+    /// Holds these sources and no others.
+    pub(super) fn set_sources(&self, sources: Vec<LiveSource>) {
+        let mut state = self.write();
+        state.sources.clear();
+        state.source_slugs.clear();
+        for source in sources {
+            state.put_source(Arc::new(source));
+        }
+    }
+
     /// Holds these environments and no others.
     pub(super) fn set_environments(&self, environments: Vec<Environment>) {
         let by_key = environments
@@ -316,11 +386,32 @@ pub(super) struct Overlay {
     /// transaction stays given up, whatever follows. `None`: no longer a key.
     api_keys: HashMap<[u8; 32], Option<Arc<ApiKey>>>,
     environments: HashMap<EnvironmentKey, Option<Arc<Environment>>>,
+    sources: HashMap<SourceKey, Option<Arc<LiveSource>>>,
 }
 
 impl Overlay {
     fn is_empty(&self) -> bool {
-        self.applications.is_empty() && self.api_keys.is_empty() && self.environments.is_empty()
+        self.applications.is_empty()
+            && self.api_keys.is_empty()
+            && self.environments.is_empty()
+            && self.sources.is_empty()
+    }
+
+    /// `None`: not changed; `Some(None)`: deleted.
+    #[expect(
+        clippy::option_option,
+        reason = "two different absences, as the text says"
+    )]
+    pub(super) fn source(&self, key: SourceKey) -> Option<Option<Arc<LiveSource>>> {
+        self.sources.get(&key).cloned()
+    }
+
+    pub(super) fn put_source(&mut self, source: Arc<LiveSource>) {
+        self.sources.insert(source.settings.key, Some(source));
+    }
+
+    pub(super) fn remove_source(&mut self, key: SourceKey) {
+        self.sources.insert(key, None);
     }
 
     /// `None`: not changed; `Some(None)`: deleted.
@@ -448,7 +539,7 @@ impl Store {
 }
 
 /// Where an application is loaded from: a snapshot, or the writer's transaction.
-pub(super) trait Source {
+pub(super) trait Tabled {
     fn load(
         &self,
         key: ApplicationKey,
@@ -456,7 +547,7 @@ pub(super) trait Source {
     ) -> Result<Option<ApplicationEntry>, StoreError>;
 }
 
-impl Source for ReadTransaction {
+impl Tabled for ReadTransaction {
     fn load(
         &self,
         key: ApplicationKey,
@@ -473,7 +564,7 @@ impl Source for ReadTransaction {
     }
 }
 
-impl Source for Tables<'_> {
+impl Tabled for Tables<'_> {
     fn load(
         &self,
         key: ApplicationKey,
@@ -492,7 +583,7 @@ impl Source for Tables<'_> {
 
 pub(super) fn load(
     key: ApplicationKey,
-    source: &impl Source,
+    source: &impl Tabled,
     cipher: &Cipher,
 ) -> Result<Option<ApplicationEntry>, StoreError> {
     source.load(key, cipher)

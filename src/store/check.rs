@@ -6,6 +6,7 @@
 //! the snapshot it holds meanwhile makes the file of a busy store grow.
 
 mod accounts;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,8 +28,9 @@ use super::tables::{
     DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS,
     ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY,
     IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS,
-    RECEIVED, RUNNING_JOBS, TOKEN_ENDS, TOKEN_OWNERS, TOKENS, TOMBSTONES, USERS, counter,
-    counter_parts, message_uid, number_text, pair, part, text_of, triple,
+    RECEIPTS, RECEIVED, RECORD_HISTORY, RECORD_ORDER, RECORDS, REFUSED, RUNNING_JOBS, SEEN,
+    SEEN_ORDER, SOURCE_HOURS, SOURCE_SLUGS, SOURCES, TOKEN_ENDS, TOKEN_OWNERS, TOKENS, TOMBSTONES,
+    USERS, counter, counter_parts, message_uid, number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError};
@@ -65,6 +67,10 @@ pub struct CheckReport {
     pub answers: u64,
     pub inboxes: u64,
     pub received: u64,
+    pub sources: u64,
+    /// Of all verdicts.
+    pub receipts: u64,
+    pub records: u64,
     pub event_types: u64,
     /// Those that have ended included.
     pub jobs: u64,
@@ -106,6 +112,7 @@ impl Store {
             check.attempts()?;
             check.answers()?;
             check.inboxes()?;
+            check.sources()?;
             check.event_types()?;
             check.jobs()?;
             check.rest()?;
@@ -147,6 +154,16 @@ struct Opened {
     inboxes: Rows8,
     inbox_tokens: Uids,
     received: Rows16,
+    sources: Rows8,
+    source_slugs: Uids,
+    receipts: Rows16,
+    refused: Rows16,
+    seen: ReadOnlyTable<&'static [u8; 24], &'static [u8; 8]>,
+    seen_order: ReadOnlyTable<&'static [u8; 8], &'static [u8; 24]>,
+    source_hours: Rows16,
+    records: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    record_order: Rows16,
+    record_history: ReadOnlyTable<&'static [u8], &'static [u8]>,
     event_types: ReadOnlyTable<&'static [u8], &'static [u8]>,
     application_event_types: Uids,
     event_type_totals: Rows8,
@@ -189,6 +206,16 @@ impl Opened {
             inboxes: txn.open_table(INBOXES)?,
             inbox_tokens: txn.open_table(INBOX_TOKENS)?,
             received: txn.open_table(RECEIVED)?,
+            sources: txn.open_table(SOURCES)?,
+            source_slugs: txn.open_table(SOURCE_SLUGS)?,
+            receipts: txn.open_table(RECEIPTS)?,
+            refused: txn.open_table(REFUSED)?,
+            seen: txn.open_table(SEEN)?,
+            seen_order: txn.open_table(SEEN_ORDER)?,
+            source_hours: txn.open_table(SOURCE_HOURS)?,
+            records: txn.open_table(RECORDS)?,
+            record_order: txn.open_table(RECORD_ORDER)?,
+            record_history: txn.open_table(RECORD_HISTORY)?,
             event_types: txn.open_table(EVENT_TYPES)?,
             application_event_types: txn.open_table(APPLICATION_EVENT_TYPES)?,
             event_type_totals: txn.open_table(EVENT_TYPE_TOTALS)?,

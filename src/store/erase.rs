@@ -8,11 +8,11 @@ use super::rows::{AttemptV1, AttemptV1Ref, DeliveryV1, MessageV1};
 use super::sweep::{deliveries_of, remove_payload};
 use super::tables::{Tables, pair};
 use super::writer::{Batch, Change, Operation, Refusal, WriteError, bare_answer, remove_due};
-use super::{Store, StoreError};
+use super::{Store, StoreError, receipts};
 use crate::domain::audit::AuditAction;
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::ids::{ApplicationKey, AttemptKey, EndpointKey, Key, MessageKey};
-use crate::domain::message::{Message, StoredMessage};
+use crate::domain::message::{Message, Origin, StoredMessage};
 use crate::domain::principal::Principal;
 
 impl Store {
@@ -90,8 +90,21 @@ pub(super) fn erase(
     remove_payload(message, tables, batch)?;
     let row = tables.messages.get(&message.as_u64().to_be_bytes())?;
     let row = row.map(|bytes| decode::<MessageV1>(bytes.value()));
-    if let Some(hash) = row.transpose()?.and_then(|row| row.answer) {
-        bare_answer(&hash, message, tables, batch)?;
+    if let Some(mut row) = row.transpose()? {
+        if let Some(hash) = row.answer {
+            bare_answer(&hash, message, tables, batch)?;
+        }
+        let hash = row.answer;
+        let mut known = row.into_domain(message);
+        if let Origin::Source { source, received } = known.origin {
+            receipts::erase(source, received, tables)?;
+            known.headers.clear();
+            row = MessageV1::from(&known);
+            row.answer = hash;
+            tables
+                .messages
+                .insert(&message.as_u64().to_be_bytes(), encode(&row).as_slice())?;
+        }
     }
     for (endpoint, delivery) in deliveries_of(message, tables)? {
         for mark in &delivery.attempts {

@@ -21,10 +21,11 @@ use super::tables::{self, META, Tables};
 use super::writer::{
     self, Change, Idempotent, Listeners, Operation, Queue, WriteError, WriterState, Written,
 };
-use super::{Store, StoreError, api_keys, environments};
+use super::{Store, StoreError, api_keys, environments, sources};
 use crate::domain::api_key::ApiKey;
 use crate::domain::environment::{DEFAULT_ENVIRONMENT, Environment};
 use crate::domain::ids::{EnvironmentKey, Ids, KeySequence};
+use crate::domain::source::LiveSource;
 use crate::seams::clock::SharedClock;
 use crate::seams::entropy::SharedEntropy;
 
@@ -35,7 +36,7 @@ const FILE_NAME_NEW: &str = "hookpost.redb.new";
 /// The master key that the first start makes when none is given.
 const MASTER_KEY_FILE: &str = "master.key";
 
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 const META_FORMAT: &str = "format";
 const META_ID_SECRET: &str = "id_secret";
 const META_KEY_CHECK: &str = "key_check";
@@ -145,6 +146,7 @@ struct Opening {
     state: WriterState,
     api_keys: Vec<ApiKey>,
     environments: Vec<Environment>,
+    sources: Vec<LiveSource>,
     default_environment: EnvironmentKey,
 }
 
@@ -202,6 +204,7 @@ impl Store {
         });
         inner.catalog.set_api_keys(opening.api_keys);
         inner.catalog.set_environments(opening.environments);
+        inner.catalog.set_sources(opening.sources);
         let store = Self { inner };
         store.start_writer();
         Ok(store)
@@ -406,6 +409,7 @@ impl Inner {
         self.catalog.forget_applications();
         self.catalog.set_api_keys(opening.api_keys);
         self.catalog.set_environments(opening.environments);
+        self.catalog.set_sources(opening.sources);
         *self
             .database
             .write()
@@ -599,6 +603,7 @@ fn read_opening_trusting(database: &Database, cipher: &Cipher) -> Result<Opening
             rolled_up,
         },
         api_keys: api_keys::load(&txn).map_err(unreadable)?,
+        sources: sources::load(&txn, cipher).map_err(unreadable)?,
         environments,
         default_environment,
     })

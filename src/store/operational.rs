@@ -44,6 +44,7 @@ impl Batch<'_> {
             channels: Vec::new(),
             uid: None,
             content_type: JSON.to_owned(),
+            headers: Vec::new(),
             origin: Origin::Operational,
             payload: event.payload(self.now),
             target: Target::FanOut,

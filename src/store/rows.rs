@@ -5,7 +5,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,18 +28,24 @@ use crate::domain::event_type::{Audience, Content, EventType};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
     ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey, JobKey,
-    MessageKey, ReceivedKey, UserKey,
+    MessageKey, ReceivedKey, SourceKey, UserKey,
 };
 use crate::domain::inbox::{Inbox, Received};
 use crate::domain::job::{Job, JobFilter, JobKind, JobState, Progress, Selection, Standing};
 use crate::domain::message::{JSON, Message, Origin};
 use crate::domain::principal::Capabilities;
+use crate::domain::record::{Fields, Record};
 use crate::domain::secret::Secret;
 use crate::domain::session::Token;
 use crate::domain::signing::{Scheme, SigningSecret};
+use crate::domain::source::{
+    AnswerRule, Counts, Dedupe, EventTypeRule, Limits, Receipt, RecordRule, Source,
+    Verdict as Judged,
+};
 use crate::domain::statistics::{Counter, Histogram};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Roles, User};
+use crate::domain::verification::{Recipe, Verification};
 
 macro_rules! row {
     ($name:ident, $version:literal) => {
@@ -481,7 +487,7 @@ impl From<&Message> for MessageV1 {
             channels: message.channels.clone(),
             uid: message.uid.clone(),
             content_type: (message.content_type != JSON).then(|| message.content_type.clone()),
-            headers: Vec::new(),
+            headers: message.headers.clone(),
             origin: message.origin,
             answer: None,
         }
@@ -497,6 +503,7 @@ impl MessageV1 {
             channels: self.channels,
             uid: self.uid,
             content_type: self.content_type.unwrap_or_else(|| JSON.to_owned()),
+            headers: self.headers,
             origin: self.origin,
         }
     }
@@ -921,3 +928,234 @@ pub struct TotalsV1 {
     pub payload_bytes: u64,
 }
 row!(TotalsV1, 1);
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct SourceV1 {
+    environment: EnvironmentKey,
+    pub(super) application: ApplicationKey,
+    name: String,
+    pub(super) slug: String,
+    enabled: bool,
+    preset: String,
+    recipe: Option<Recipe<String>>,
+    tolerance_s: Option<u32>,
+    /// Each as a network.
+    ip_ranges: Vec<String>,
+    event_type: EventTypeRule,
+    dedupe: Dedupe,
+    record: Option<RecordRule>,
+    answer: AnswerRule,
+    limits: Limits,
+    created: Timestamp,
+    updated: Timestamp,
+    /// [`SourceSecretsV1`], encrypted.
+    pub(super) sealed: Vec<u8>,
+}
+row!(SourceV1, 1);
+
+/// The part of a source that is encrypted: its secrets, and what its preset
+/// asks for besides.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct SourceSecretsV1 {
+    secrets: Vec<String>,
+    settings: BTreeMap<String, String>,
+}
+row!(SourceSecretsV1, 1);
+
+impl From<&Source> for SourceSecretsV1 {
+    fn from(source: &Source) -> Self {
+        let secrets = source.verification.secrets.iter();
+        Self {
+            secrets: secrets.map(|secret| secret.expose().to_owned()).collect(),
+            settings: source.verification.settings.clone(),
+        }
+    }
+}
+
+impl SourceV1 {
+    pub(super) fn new(source: &Source, sealed: Vec<u8>) -> Self {
+        let verification = &source.verification;
+        Self {
+            environment: source.environment,
+            application: source.application,
+            name: source.name.clone(),
+            slug: source.slug.clone(),
+            enabled: source.enabled,
+            preset: verification.preset.clone(),
+            recipe: verification.recipe.clone(),
+            tolerance_s: verification.tolerance_s,
+            ip_ranges: verification
+                .ip_ranges
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            event_type: source.event_type.clone(),
+            dedupe: source.dedupe.clone(),
+            record: source.record.clone(),
+            answer: source.answer.clone(),
+            limits: source.limits.clone(),
+            created: source.created,
+            updated: source.updated,
+            sealed,
+        }
+    }
+
+    pub(super) fn into_domain(
+        self,
+        key: SourceKey,
+        secrets: SourceSecretsV1,
+    ) -> Result<Source, StoreError> {
+        let ranges = self.ip_ranges.iter().map(|text| text.parse());
+        let ip_ranges = ranges
+            .collect::<Result<_, _>>()
+            .map_err(|_| StoreError::Corrupt("a source has a range of addresses that is none"))?;
+        Ok(Source {
+            key,
+            environment: self.environment,
+            application: self.application,
+            name: self.name,
+            slug: self.slug,
+            enabled: self.enabled,
+            verification: Verification {
+                preset: self.preset,
+                secrets: secrets.secrets.into_iter().map(Secret::new).collect(),
+                settings: secrets.settings,
+                recipe: self.recipe,
+                tolerance_s: self.tolerance_s,
+                ip_ranges,
+            },
+            event_type: self.event_type,
+            dedupe: self.dedupe,
+            record: self.record,
+            answer: self.answer,
+            limits: self.limits,
+            created: self.created,
+            updated: self.updated,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct ReceiptV1 {
+    verdict: Judged,
+    reason: String,
+    method: String,
+    path: String,
+    /// Values that are secret are empty here.
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    /// [`SecretHeadersV1`], encrypted; empty when there are none.
+    pub(super) sealed: Vec<u8>,
+    /// `None`: it is the message's payload, or was erased.
+    body: Option<Vec<u8>>,
+    body_bytes: u64,
+    pub(super) message: Option<MessageKey>,
+    pub(super) record: Option<String>,
+    answered: u16,
+    took_us: u32,
+    peer: Option<IpAddr>,
+    unkept: u32,
+}
+row!(ReceiptV1, 1);
+
+/// Places in the list of headers, and the values that belong there.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+#[serde(transparent)]
+pub(super) struct SecretHeadersV1(pub(super) Vec<(u32, Vec<u8>)>);
+row!(SecretHeadersV1, 1);
+
+impl ReceiptV1 {
+    /// `headers` and `sealed` as the store parted them.
+    pub(super) fn new(receipt: &Receipt, headers: Vec<(String, Vec<u8>)>, sealed: Vec<u8>) -> Self {
+        Self {
+            verdict: receipt.verdict,
+            reason: receipt.reason.clone(),
+            method: receipt.method.clone(),
+            path: receipt.path.clone(),
+            headers,
+            sealed,
+            body: receipt.body.as_ref().map(|body| body.to_vec()),
+            body_bytes: receipt.body_bytes,
+            message: receipt.message,
+            record: receipt.record.clone(),
+            answered: receipt.answered,
+            took_us: receipt.took_us,
+            peer: receipt.peer,
+            unkept: receipt.unkept,
+        }
+    }
+
+    pub(super) fn into_domain(self, source: SourceKey, key: ReceivedKey) -> Receipt {
+        Receipt {
+            key,
+            source,
+            verdict: self.verdict,
+            reason: self.reason,
+            method: self.method,
+            path: self.path,
+            headers: self.headers,
+            body: self.body.map(Into::into),
+            body_bytes: self.body_bytes,
+            message: self.message,
+            record: self.record,
+            answered: self.answered,
+            took_us: self.took_us,
+            peer: self.peer,
+            unkept: self.unkept,
+        }
+    }
+}
+
+/// How many requests came in an hour.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+#[serde(transparent)]
+pub(super) struct CountsV1(pub(super) Counts);
+row!(CountsV1, 1);
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct RecordV1 {
+    fields: Fields,
+    first_seen: Timestamp,
+    count: u64,
+    last: ReceivedKey,
+    last_message: Option<MessageKey>,
+}
+row!(RecordV1, 1);
+
+impl From<&Record> for RecordV1 {
+    fn from(record: &Record) -> Self {
+        Self {
+            fields: record.fields.clone(),
+            first_seen: record.first_seen,
+            count: record.count,
+            last: record.last,
+            last_message: record.last_message,
+        }
+    }
+}
+
+impl RecordV1 {
+    pub(super) fn into_domain(self, key: String) -> Record {
+        Record {
+            key,
+            fields: self.fields,
+            first_seen: self.first_seen,
+            last_seen: crate::domain::ids::Key::made_at(self.last),
+            count: self.count,
+            last: self.last,
+            last_message: self.last_message,
+        }
+    }
+}
+
+/// What one event carried.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+#[serde(transparent)]
+pub(super) struct RecordFieldsV1(pub(super) Fields);
+row!(RecordFieldsV1, 1);

@@ -10,11 +10,12 @@ use super::codec::{decode, encode};
 use super::rows::{ApplicationV1, DeliveryV1, InboxV1, MessageV1};
 use super::tables::{self, Tables, message_uid, number_text, pair, part, second, triple};
 use super::writer::{Batch, Operation, Refusal, WriteError, read_due, remove_due};
-use super::{Store, StoreError, applications, event_types, jobs};
+use super::{Store, StoreError, applications, event_types, jobs, receipts};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::environment::OPERATIONAL_UID;
 use crate::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey};
 use crate::domain::inbox::Inbox;
+use crate::domain::message::Origin;
 
 /// Rows of a kind that one step removes, or looks at, at most.
 pub(super) const STEP_ROWS: usize = 500;
@@ -24,6 +25,7 @@ pub(super) const STEP_ROWS: usize = 500;
 pub(super) enum Kind {
     Application,
     Endpoint,
+    Source,
     /// Its inboxes have no list of their own: those before this one are swept.
     Environment {
         inboxes_from: u64,
@@ -35,6 +37,7 @@ impl Kind {
         match *value {
             [1] => Ok(Self::Application),
             [2] => Ok(Self::Endpoint),
+            [4] => Ok(Self::Source),
             [3, ref from @ ..] => match <[u8; 8]>::try_from(from) {
                 Ok(from) => Ok(Self::Environment {
                     inboxes_from: u64::from_be_bytes(from),
@@ -49,6 +52,7 @@ impl Kind {
         match self {
             Self::Application => vec![1],
             Self::Endpoint => vec![2],
+            Self::Source => vec![4],
             Self::Environment { inboxes_from } => {
                 let mut value = vec![3];
                 value.extend(inboxes_from.to_be_bytes());
@@ -111,6 +115,7 @@ impl Operation for Sweep {
         };
         let finished = match kind {
             Kind::Application => sweep_application(key, tables, batch)?,
+            Kind::Source => receipts::sweep(key, tables)?,
             Kind::Endpoint => cancel_waiting(EndpointKey::from_u64(key), tables, batch)?,
             Kind::Environment { inboxes_from } => {
                 sweep_environment(key, inboxes_from, tables, batch)?
@@ -406,6 +411,9 @@ pub(super) fn remove_message(
     };
     if let Some(removed) = removed {
         batch.totals.messages -= 1;
+        if let Origin::Source { source, received } = removed.origin {
+            receipts::forget(source, received, tables)?;
+        }
         let application = removed.application.as_u64();
         tables
             .application_messages

@@ -106,6 +106,26 @@ tables! {
     inbox_tokens, INBOX_TOKENS = "inbox_tokens": &'static [u8] => &'static [u8; 8];
     /// inbox, received → [`ReceivedV1`](super::rows::ReceivedV1)
     received, RECEIVED = "received": &'static [u8; 16] => &'static [u8];
+    /// source → [`SourceV1`](super::rows::SourceV1)
+    sources, SOURCES = "sources": &'static [u8; 8] => &'static [u8];
+    /// slug → source
+    source_slugs, SOURCE_SLUGS = "source_slugs": &'static [u8] => &'static [u8; 8];
+    /// source, received → [`ReceiptV1`](super::rows::ReceiptV1), of accepted ones: kept as long as their messages
+    receipts, RECEIPTS = "receipts": &'static [u8; 16] => &'static [u8];
+    /// source, received → [`ReceiptV1`](super::rows::ReceiptV1), of all others: the newest
+    refused, REFUSED = "refused": &'static [u8; 16] => &'static [u8];
+    /// source, hash of an event's id → received
+    seen, SEEN = "seen": &'static [u8; 24] => &'static [u8; 8];
+    /// received → source, hash: `seen` in order of time
+    seen_order, SEEN_ORDER = "seen_order": &'static [u8; 8] => &'static [u8; 24];
+    /// source, hour since the epoch → [`CountsV1`](super::rows::CountsV1)
+    source_hours, SOURCE_HOURS = "source_hours": &'static [u8; 16] => &'static [u8];
+    /// source, key → [`RecordV1`](super::rows::RecordV1)
+    records, RECORDS = "records": &'static [u8] => &'static [u8];
+    /// source, received → key: records by what came last
+    record_order, RECORD_ORDER = "record_order": &'static [u8; 16] => &'static [u8];
+    /// source, key, 0, received → [`RecordFieldsV1`](super::rows::RecordFieldsV1)
+    record_history, RECORD_HISTORY = "record_history": &'static [u8] => &'static [u8];
     /// environment, name → [`EventTypeV1`](super::rows::EventTypeV1)
     event_types, EVENT_TYPES = "event_types": &'static [u8] => &'static [u8];
     /// application, name of an event type that names it → environment
@@ -187,6 +207,14 @@ pub(super) fn message_uid(application: u64, uid: &str, message: u64) -> Vec<u8> 
     let mut key = number_text(application, uid);
     key.push(0);
     key.extend_from_slice(&message.to_be_bytes());
+    key
+}
+
+/// The key of an event that a source has seen: source, hash.
+pub(super) fn seen(source: u64, hash: &[u8; 16]) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&source.to_be_bytes());
+    key[8..].copy_from_slice(hash);
     key
 }
 

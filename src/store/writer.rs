@@ -67,6 +67,16 @@ pub enum Refusal {
     NoApiKey,
     #[error("there is no such inbox")]
     NoInbox,
+    #[error("there is no such source")]
+    NoSource,
+    /// Another source or inbox has it.
+    #[error("the slug is taken")]
+    SlugTaken,
+    /// Nothing of that id came to the source, or it is no longer kept.
+    #[error("there is no such request")]
+    NoReceived,
+    #[error("there is no such record")]
+    NoRecord,
     #[error("there is no such event type")]
     NoEventType,
     /// The environment has one of this name.

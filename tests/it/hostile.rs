@@ -17,7 +17,9 @@ use hookpost::http::assets;
 use serde_json::{Value, json};
 
 use self::client::{Ask, Sent, Told};
-use self::routes::{EVENT_TYPE, EVENT_TYPE_SENT, Face, Kind, READ_ONLY, READ_ONLY_OF_JOBS, Route};
+use self::routes::{
+    EVENT_TYPE, EVENT_TYPE_SENT, Face, Kind, READ_ONLY, READ_ONLY_OF_JOBS, Route, SOURCES_APP,
+};
 use crate::support::app::{KEY, Options, TestApp};
 use crate::support::sink::Sink;
 
@@ -49,6 +51,7 @@ struct World {
     endpoints: Place,
     messages: Place,
     token: String,
+    source: Source,
     /// An API key and an environment that nothing depends on.
     key: String,
     env: String,
@@ -69,6 +72,16 @@ struct Place {
     atmpt: String,
     job: String,
 }
+
+/// A source with something that it accepted, and something that it did not.
+#[derive(Clone, Default)]
+struct Source {
+    src: String,
+    rcv: String,
+}
+
+/// The key of the source's record.
+const RECORD: &str = "r-1";
 
 impl World {
     async fn start() -> Self {
@@ -93,6 +106,7 @@ impl World {
             endpoints: Place::default(),
             messages: Place::default(),
             token,
+            source: Source::default(),
             key: String::new(),
             env: String::new(),
             revoked,
@@ -118,12 +132,46 @@ impl World {
                 held.then_some(())
             })
             .await;
+        self.source = self.source().await;
         let made = self.app.post("/api/v1/keys", json!({})).await;
         self.key = made.ok(201).id();
         let body = routes::environment_body();
         let made = self.app.post("/api/v1/environments", body).await;
         self.env = made.ok(201).id();
         self.before = self.app.store.dump();
+    }
+
+    async fn source(&self) -> Source {
+        let application = json!({"name": "n", "uid": SOURCES_APP});
+        let made = self.app.post("/api/v1/applications", application).await;
+        assert!([201, 409].contains(&made.status), "{}", made.text());
+        let verification = json!({"preset": "static-header", "header": "x-s", "secrets": ["s"]});
+        let made = json!({
+            "application": SOURCES_APP, "verification": verification, "record": {"key": "a"},
+        });
+        let made = self.app.post("/api/v1/sources", made).await.ok(201).json();
+        let (src, slug) = (made["id"].as_str(), made["slug"].as_str());
+        let into = format!("/in/{}", slug.expect("a text"));
+        let good = self.app.request("POST", &into).header("x-s", "s");
+        good.body(format!(r#"{{"a":"{RECORD}"}}"#))
+            .send()
+            .await
+            .ok(200);
+        self.app
+            .request("POST", &into)
+            .body("{}")
+            .send()
+            .await
+            .ok(401);
+        let src = src.expect("a text").to_owned();
+        let log = self
+            .app
+            .get(&format!("/api/v1/sources/{src}/received"))
+            .await
+            .ok(200)
+            .items();
+        let rcv = log[0]["id"].as_str().expect("a text").to_owned();
+        Source { src, rcv }
     }
 
     /// One to be asked for, and one with examples.
@@ -191,6 +239,9 @@ impl World {
             "{file}" => assets::path("tokens.css").trim_start_matches("/static/"),
             "{name}" => EVENT_TYPE,
             "{key}" => &self.key,
+            "{src}" => &self.source.src,
+            "{rcv}" => &self.source.rcv,
+            "{record}" => RECORD,
             "{env}" => &self.env,
             other => panic!("nothing stands for {other} among the hostile requests"),
         }
@@ -717,7 +768,7 @@ async fn bodies_that_are_not_as_they_should_be_are_refused() {
         for (what, sent, want) in broken_bodies(route.too_many_bytes()) {
             let oversize = matches!(want, Want::Code(413, _));
             let cut_off = matches!(want, Want::OneOf(_));
-            let all_optional = ["/inboxes", "/keys", "/secret/rotations"];
+            let all_optional = ["/inboxes", "/keys", "/secret/rotations", "/verifications"];
             let may_be_blank = all_optional.iter().any(|end| route.path.ends_with(end));
             let blank = what == "blank" && may_be_blank;
             let want = if route.reads_json() && !blank {
@@ -923,6 +974,14 @@ const PERIODS: [(&str, &str, bool); 14] = [
     ("to", "to=257700000000000&resolution=minute", true),
 ];
 
+/// Queries about sources.
+const SOURCES: [(&str, &str, bool); 4] = [
+    ("verdict", "verdict=x", true),
+    ("verdict", "verdict=accepted", false),
+    ("search", "search=%ff", false),
+    ("application", "application=x", true),
+];
+
 #[tokio::test]
 async fn queries_that_make_no_sense_are_named() {
     let mut world = World::start().await;
@@ -986,6 +1045,7 @@ async fn queries_that_make_no_sense_are_named() {
     ]
     .into_iter()
     .chain(PERIODS)
+    .chain(SOURCES)
     .map(|(name, query, refused)| (name, query.to_owned(), refused))
     .chain([
         ("message", format!("before={long}"), true),

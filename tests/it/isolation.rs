@@ -27,6 +27,10 @@ struct Place {
     audit: Vec<String>,
     job: Vec<String>,
     /// An event type that is for its application alone.
+    /// A source of the application, by id and slug.
+    src: Vec<String>,
+    rcv: Vec<String>,
+    record: Vec<String>,
     event_type: Vec<String>,
     /// What is in all its texts and in nothing else.
     canary: String,
@@ -43,6 +47,9 @@ impl Place {
             "{key}" => &self.key,
             "{env}" => &self.env,
             "{job}" => &self.job,
+            "{src}" => &self.src,
+            "{rcv}" => &self.rcv,
+            "{record}" => &self.record,
             "{name}" => &self.event_type,
             other => panic!("{other} has no case among the requests to another's things"),
         }
@@ -61,6 +68,9 @@ impl Place {
             &self.env,
             &self.audit,
             &self.job,
+            &self.src,
+            &self.rcv,
+            &self.record,
         ];
         let ids = ids.into_iter().flatten().map(String::as_str);
         // Every environment has one of this name.
@@ -98,6 +108,23 @@ async fn place(app: &TestApp, key: &str, canary: &str) -> Place {
     let made = json!({"name": uid("name"), "uid": uid("app")});
     let application = text(&post("/applications", made).await["id"]);
     let below = format!("/applications/{application}");
+    let verification =
+        json!({"preset": "static-header", "header": "x-s", "secrets": [uid("secret")]});
+    let made = json!({
+        "name": uid("source"), "application": application, "slug": uid("source").to_lowercase(),
+        "verification": verification, "record": {"key": "a"},
+    });
+    let source = post("/sources", made).await;
+    let into = app.request("POST", &format!("/in/{}", text(&source["slug"])));
+    let event = json!({"a": uid("record")}).to_string();
+    let kept = into
+        .without_key()
+        .header("x-s", &uid("secret"))
+        .body(event)
+        .send()
+        .await;
+    assert_eq!(kept.status, 200);
+    let log = get(&format!("/sources/{}/received", text(&source["id"]))).await;
     let sink = Sink::start([]).await;
     let made = json!({
         "url": format!("{}/{canary}", sink.url()), "uid": uid("ep"), "description": uid("about"),
@@ -145,6 +172,9 @@ async fn place(app: &TestApp, key: &str, canary: &str) -> Place {
         env: Vec::new(),
         audit: vec![text(&audit[0]["id"])],
         job: vec![job],
+        src: vec![text(&source["id"]), text(&source["slug"])],
+        rcv: vec![text(&log[0]["id"])],
+        record: vec![uid("record")],
         event_type: vec![uid("type")],
         canary: canary.to_owned(),
     }
@@ -243,6 +273,13 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
         ("POST", "/applications/{app}/endpoints/{ep}/examples") => {
             vec![json!({"eventType": other.event_type[0]})]
         }
+        ("POST", "/sources") => {
+            let open = json!({"preset": "none"});
+            let applications = other.app.iter().take(1);
+            applications
+                .map(|name| json!({"application": name, "verification": open}))
+                .collect()
+        }
         ("PUT", "/applications/{app}") if one_environment => vec![json!({"uid": other.app[1]})],
         // Nothing in them is anybody's id.
         (
@@ -250,6 +287,7 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
             "/applications"
             | "/inboxes"
             | "/environments"
+            | "/sources/{src}/received/{rcv}/verifications"
             | "/applications/{app}/endpoints"
             | "/applications/{app}/messages"
             | "/applications/{app}/messages/batch"
@@ -266,6 +304,7 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
             | "/applications/{app}/endpoints/{ep}"
             | "/inboxes/{token}"
             | "/jobs/{job}"
+            | "/sources/{src}"
             | "/keys/{key}"
             | "/environments/{env}",
         ) => Vec::new(),
@@ -366,7 +405,8 @@ impl Trial<'_> {
                 let body = route.good_body();
                 let answer = self.ask(route, &path, body.as_ref()).await;
                 assert!(
-                    [403, 404].contains(&answer.status),
+                    // 422: the application that a source is to be of is not seen.
+                    [403, 404, 422].contains(&answer.status),
                     "{} {path}",
                     route.method
                 );

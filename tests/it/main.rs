@@ -43,6 +43,7 @@ mod simulation;
 #[cfg(feature = "mutants")]
 mod simulation_mutants;
 mod slow_clients;
+mod sources;
 mod statistics;
 mod stopped_keys;
 mod store_crashes;

@@ -118,6 +118,7 @@ fn message_for(application: ApplicationKey) -> NewMessage {
         channels: Vec::new(),
         uid: None,
         content_type: JSON.to_owned(),
+        headers: Vec::new(),
         origin: Origin::Api,
         payload: "{}".into(),
         target: Target::FanOut,

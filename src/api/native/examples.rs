@@ -57,6 +57,7 @@ pub(super) async fn create(
         channels: Vec::new(),
         uid: None,
         content_type: JSON.to_owned(),
+        headers: Vec::new(),
         origin: Origin::Example,
         payload: example.into(),
         target: Target::Only(endpoint.settings.key),

@@ -1,8 +1,12 @@
 //! `/applications/{app}/messages`
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::LINK;
 use http::{HeaderMap, StatusCode};
@@ -40,9 +44,12 @@ pub(super) struct Shape<'a> {
     channels: &'a [String],
     /// What happened, as a dotted name.
     event_type: &'a str,
-    /// The bytes that came in; null once retention took them.
+    /// The bytes that came in; null once retention took them. What is no JSON,
+    /// as it may come from a source, is a text, or base64 in a text.
     #[schema(value_type = serde_json::Value)]
-    payload: Option<&'a RawValue>,
+    payload: Option<Cow<'a, RawValue>>,
+    /// What `payload` is.
+    content_type: &'a str,
     /// Yours. It need not be unique: in a path it means the newest message that has it.
     uid: Option<&'a str>,
     id: String,
@@ -54,12 +61,26 @@ pub(super) fn shape<'a>(message: &'a Message, payload: Option<&'a Bytes>, ids: &
     Shape {
         channels: &message.channels,
         event_type: &message.event_type,
-        payload: payload.and_then(|bytes| serde_json::from_slice(bytes).ok()),
+        payload: payload.map(|bytes| as_json(bytes)),
+        content_type: &message.content_type,
         uid: message.uid.as_deref(),
         id: ids.text(message.key),
         created: message.created(),
         updated: message.created(),
     }
+}
+
+/// A payload as a value of JSON: itself, or a text.
+fn as_json(payload: &[u8]) -> Cow<'_, RawValue> {
+    if let Ok(value) = serde_json::from_slice::<&RawValue>(payload) {
+        return Cow::Borrowed(value);
+    }
+    let text = match std::str::from_utf8(payload) {
+        Ok(text) => text.to_owned(),
+        Err(_) => STANDARD.encode(payload),
+    };
+    let text = serde_json::value::to_raw_value(&text).expect("a text is JSON");
+    Cow::Owned(text)
 }
 
 pub(super) fn stored_shape<'a>(stored: &'a StoredMessage, ids: &Ids) -> Shape<'a> {
@@ -134,6 +155,7 @@ fn message_of(fields: &mut Fields<'_>, body: &Bytes, application: ApplicationKey
         channels: channels.unwrap_or_default(),
         uid,
         content_type: JSON.to_owned(),
+        headers: Vec::new(),
         origin: Origin::Api,
         payload: body.slice_ref(payload.as_bytes()),
         target: Target::FanOut,

@@ -210,6 +210,7 @@ pub(in super::super) async fn ping(place: Place, form: Form) -> Answered {
             channels: Vec::new(),
             uid: None,
             content_type: JSON.to_owned(),
+            headers: Vec::new(),
             origin: Origin::Example,
             payload: payload.into(),
             target: Target::Only(live.settings.key),

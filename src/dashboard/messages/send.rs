@@ -107,6 +107,7 @@ pub(in super::super) async fn create(place: Place, form: Form) -> Answered {
         channels,
         uid: form.text("uid").map(str::to_owned),
         content_type: JSON.to_owned(),
+        headers: Vec::new(),
         origin: Origin::Api,
         payload: Bytes::from(form.get("payload").trim().to_owned()),
         target: Target::FanOut,

@@ -185,6 +185,7 @@ pub(in super::super) async fn show(place: Place) -> Answered {
             Origin::Api => "Posted to the API",
             Origin::Operational => "Written by Hookpost: an operational event",
             Origin::Example => "Sent to try an endpoint out",
+            Origin::Source { .. } => "Came to a source",
         },
         size: stored
             .payload

@@ -59,7 +59,8 @@ impl<'a> Headers<'a> {
         }
     }
 
-    pub(in crate::domain) fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    /// The values of every header of this name, in order.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.0
             .iter()
             .filter(move |(given, _)| given.eq_ignore_ascii_case(name))

@@ -45,7 +45,7 @@ pub use self::resolve::{
     RESOLVE_LIMIT, RESOLVED_KEPT, RESOLVED_NAMES_MAX, RESOLVES_AT_ONCE_MAX, Resolver,
     SystemResolver,
 };
-pub use self::tls::{TLS_HANDSHAKE_LIMIT, client_tls};
+pub use self::tls::{TLS_HANDSHAKE_LIMIT, client_tls, trust_anchors};
 
 /// How long an unused connection stays open.
 ///
@@ -62,9 +62,10 @@ pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Informational (1xx) responses that may come before the real one.
 pub const INFORMATIONAL_MAX: u32 = 16;
 
-/// One signed request, ready to go out as a POST.
+/// One request, ready to go out.
 #[derive(Clone, Debug)]
 pub struct OutboundRequest {
+    pub method: Method,
     pub url: Arc<EndpointUrl>,
     /// All headers but `Host` and `Content-Length`, which are derived here.
     /// `Connection` and `Transfer-Encoding` must not be among them.
@@ -178,6 +179,7 @@ impl HttpTransport {
             detail: "the URL cannot be written as an HTTP request".to_owned(),
         })?;
         Ok(Call {
+            method: request.method,
             target,
             headers: request.headers,
             body: request.body,
@@ -217,6 +219,7 @@ fn client(egress: &Arc<Egress>, idle_per_host_max: usize) -> HttpClient {
 
 /// A judged request, kept so that it can be made a second time.
 struct Call {
+    method: Method,
     target: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -225,7 +228,7 @@ struct Call {
 impl Call {
     fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
         request.headers_mut().clone_from(&self.headers);
         request

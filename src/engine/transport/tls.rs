@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -27,10 +27,9 @@ const TLS_SESSIONS_MAX: usize = 4096;
 pub fn client_tls(
     extra_roots: &[CertificateDer<'static>],
 ) -> Result<Arc<ClientConfig>, TransportError> {
-    let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    for root in extra_roots {
-        roots.add(root.clone()).map_err(TransportError::Root)?;
-    }
+    let roots = RootCertStore {
+        roots: trust_anchors(extra_roots)?.to_vec(),
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -40,6 +39,21 @@ pub fn client_tls(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = rustls::client::Resumption::in_memory_sessions(TLS_SESSIONS_MAX);
     Ok(Arc::new(config))
+}
+
+/// Whom a certificate may come from: the web's certificate authorities, and
+/// `extra_roots`.
+///
+/// # Errors
+/// An extra root that is no certificate.
+pub fn trust_anchors(
+    extra_roots: &[CertificateDer<'static>],
+) -> Result<Arc<[TrustAnchor<'static>]>, TransportError> {
+    let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+    for root in extra_roots {
+        roots.add(root.clone()).map_err(TransportError::Root)?;
+    }
+    Ok(roots.roots.into())
 }
 
 /// Encrypts `stream` for the host of `url`, or says why that failed.

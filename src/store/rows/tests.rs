@@ -14,6 +14,9 @@ use crate::domain::signing::{
     CustomScheme, Encoding, NamedSignatures, SignedParts, StandardSignature, Template,
 };
 use crate::domain::user::Role;
+use crate::domain::verification::{
+    Algorithm, Cover, Encoding as InEncoding, Form, KeyForm, Place, Stamp, Unit,
+};
 
 const T: Timestamp = Timestamp(1_795_305_600_123);
 
@@ -690,6 +693,107 @@ fn an_attempt_with_everything_has_its_bytes() {
     );
 }
 
+#[test]
+fn sources_and_what_came_to_them() {
+    let source = SourceV1 {
+        environment: EnvironmentKey::from_u64(1),
+        application: ApplicationKey::from_u64(2),
+        name: "n".to_owned(),
+        slug: "abc".to_owned(),
+        enabled: true,
+        preset: "custom".to_owned(),
+        recipe: Some(Recipe {
+            place: Place::Header("h".to_owned()),
+            also: None,
+            form: Form::Items {
+                separator: ',',
+                name: "v1".to_owned(),
+            },
+            algorithm: Algorithm::HmacSha256,
+            encoding: InEncoding::Hex,
+            key: KeyForm::Text,
+            signed: "{timestamp}.{body}".to_owned(),
+            timestamp: Some(Stamp {
+                place: Place::Item("t".to_owned()),
+                unit: Unit::Seconds,
+                tolerance_s: 300,
+            }),
+            id: None,
+            cover: Cover::Signed,
+        }),
+        tolerance_s: Some(60),
+        ip_ranges: vec!["192.0.2.0/24".to_owned()],
+        event_type: EventTypeRule::At {
+            place: Place::Field("/t".to_owned()),
+            fallback: None,
+        },
+        dedupe: Dedupe::Body,
+        record: Some(RecordRule {
+            key: "k".to_owned(),
+            headers: vec!["x".to_owned()],
+        }),
+        answer: AnswerRule::Endpoint {
+            endpoint: EndpointKey::from_u64(3),
+            seconds: 9,
+        },
+        limits: Limits {
+            body_bytes_max: Some(5),
+            rate: None,
+            methods: Some(vec!["PUT".to_owned()]),
+        },
+        created: T,
+        updated: T,
+        sealed: vec![7],
+    };
+    check(
+        &source,
+        "010102016e036162630106637573746f6d010001680002012c027631010000127b74696d657374616d707d2e7b626f64797d0103017400ac020000013c010c3139322e302e322e302f32340201022f74000201016b010178020309010500010103505554fbe8b584a034fbe8b584a0340107",
+    );
+    let secrets = SourceSecretsV1 {
+        secrets: vec!["s".to_owned()],
+        settings: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+    };
+    check(&secrets, "010101730101610162");
+    let receipt = ReceiptV1 {
+        verdict: Judged::Rejected,
+        reason: "r".to_owned(),
+        method: "POST".to_owned(),
+        path: "/p".to_owned(),
+        headers: vec![("h".to_owned(), b"v".to_vec())],
+        sealed: Vec::new(),
+        body: Some(b"b".to_vec()),
+        body_bytes: 300,
+        message: None,
+        record: Some("k".to_owned()),
+        answered: 401,
+        took_us: 12,
+        peer: Some("192.0.2.7".parse().unwrap()),
+        unkept: 4,
+    };
+    check(
+        &receipt,
+        "0101017204504f5354022f70010168017600010162ac020001016b91030c0100c000020704",
+    );
+    check(&SecretHeadersV1(vec![(1, b"v".to_vec())]), "0101010176");
+    let counts = Counts {
+        accepted: 1,
+        rejected: 2,
+        duplicate: 3,
+        handshake: 4,
+    };
+    check(&CountsV1(counts), "0101020304");
+    let fields = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+    let record = RecordV1 {
+        fields: fields.clone(),
+        first_seen: T,
+        count: 2,
+        last: ReceivedKey::from_u64(5),
+        last_message: Some(MessageKey::from_u64(6)),
+    };
+    check(&record, "010101610131fbe8b584a03402050106");
+    check(&RecordFieldsV1(fields), "010101610131");
+}
+
 /// Decodes `bytes` as every row there is; only a panic is wrong.
 fn decode_as_any(bytes: &[u8]) {
     let _ = decode::<EnvironmentV1>(bytes);
@@ -707,6 +811,13 @@ fn decode_as_any(bytes: &[u8]) {
     let _ = decode::<AnswerV1>(bytes);
     let _ = decode::<InboxV1>(bytes);
     let _ = decode::<ReceivedV1>(bytes);
+    let _ = decode::<SourceV1>(bytes);
+    let _ = decode::<SourceSecretsV1>(bytes);
+    let _ = decode::<ReceiptV1>(bytes);
+    let _ = decode::<SecretHeadersV1>(bytes);
+    let _ = decode::<CountsV1>(bytes);
+    let _ = decode::<RecordV1>(bytes);
+    let _ = decode::<RecordFieldsV1>(bytes);
     let _ = decode::<EventTypeV1>(bytes);
     let _ = decode::<EventTypeTotalsV1>(bytes);
     let _ = decode::<CounterV1>(bytes);

@@ -290,6 +290,7 @@ impl Sender {
         let mut headers = HeaderMap::new();
         headers.insert("webhook-id", "msg_1".parse().unwrap());
         let request = OutboundRequest {
+            method: http::Method::POST,
             url: Arc::new(EndpointUrl::parse(url).unwrap()),
             headers,
             body: Bytes::from_static(b"{\"n\":1}"),

@@ -111,7 +111,9 @@ fn check_field(route: &Route, schema: &Value, field: &Field) {
             let fewer = field.name == "example";
             assert!(fewer || described["maximum"] == json!(max), "{place}");
         }
-        Kind::Free(_) | Kind::LocalPath | Kind::HeaderValue | Kind::Reference => of_type("string"),
+        Kind::Free(_) | Kind::Lax(_) | Kind::LocalPath | Kind::HeaderValue | Kind::Reference => {
+            of_type("string");
+        }
         Kind::Flag | Kind::Yes => of_type("boolean"),
         Kind::List | Kind::Examples => of_type("array"),
         Kind::Object | Kind::Settings => of_type("object"),

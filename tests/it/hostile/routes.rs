@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 pub(super) const EVENT_TYPE: &str = "a.b";
 pub(super) const EVENT_TYPE_SENT: &str = "a.sent";
 
+/// The uid of the application whose sources come and go.
+pub(super) const SOURCES_APP: &str = "with-sources";
+
 /// A name that no event type has yet.
 fn new_name() -> String {
     static MADE: AtomicUsize = AtomicUsize::new(0);
@@ -60,13 +63,18 @@ impl Route {
 
     /// Whether GET of what is not there has an empty body.
     pub(crate) fn is_of_one_thing(&self) -> bool {
-        self.method == "GET" && (self.path.ends_with('}') || self.path.ends_with("/secret"))
+        let ends = ['}'.to_string(), "/secret".to_owned(), "/secrets".to_owned()];
+        self.method == "GET" && ends.iter().any(|end| self.path.ends_with(end))
     }
 
     /// Whether a good request leaves something on disk. Reading secrets does:
     /// it is written down.
     pub(crate) fn writes(&self) -> bool {
-        self.method != "GET" || self.path.ends_with("/secret")
+        // What was refused in the world stays refused, however it is verified.
+        let refuses = self.path.ends_with("/verifications");
+        (self.method != "GET" && !refuses)
+            || self.path.ends_with("/secret")
+            || self.path.ends_with("/secrets")
     }
 
     /// Whether it answers with a job.
@@ -103,6 +111,7 @@ impl Route {
                 "/applications/{app}"
                 | "/applications/{app}/endpoints/{ep}"
                 | "/inboxes/{token}"
+                | "/sources/{src}"
                 | "/keys/{key}",
             ) => Some(json!({"name": "n"})),
             ("POST", "/applications/{app}/endpoints/{ep}/secret/rotations") => {
@@ -134,7 +143,16 @@ impl Route {
                 | "/applications/{app}/endpoints/{ep}/replays",
             ) => Some(json!({"since": 0})),
             ("PUT", "/jobs/{job}") => Some(json!({"ratePerSecond": 5})),
-            ("POST", "/inboxes" | "/keys" | "/applications/{app}/portal-links") => Some(json!({})),
+            ("POST", "/sources") => {
+                Some(json!({"application": SOURCES_APP, "verification": {"preset": "none"}}))
+            }
+            (
+                "POST",
+                "/inboxes"
+                | "/keys"
+                | "/applications/{app}/portal-links"
+                | "/sources/{src}/received/{rcv}/verifications",
+            ) => Some(json!({})),
             other => panic!("{other:?} has no case among the hostile requests"),
         }
     }
@@ -151,6 +169,10 @@ impl Route {
             "/event-types" | "/event-types/{name}" => event_type_fields(create),
             "/event-types/imports" => import_fields(),
             "/inboxes" | "/inboxes/{token}" => inbox_fields(),
+            "/sources" | "/sources/{src}" => source_fields(create),
+            "/sources/{src}/received/{rcv}/verifications" => {
+                vec![field("secret", Kind::Lax(4096)), field("keep", Kind::Flag)]
+            }
             "/applications/{app}/endpoints/{ep}/secret/rotations" => vec![
                 field("gracePeriodSeconds", Kind::Number(0, 2_592_000)),
                 field("secret", Kind::Text(1, 1024)),
@@ -201,7 +223,12 @@ impl Route {
             "/applications/{app}/messages" => &["message", "pageSize"],
             "/audit" => &["audit", "pageSize"],
             "/jobs" => &["job", "state", "pageSize"],
-            "/inboxes/{token}/received" => &["received", "pageSize"],
+            "/inboxes/{token}/received" | "/sources/{src}/records/{record}/history" => {
+                &["received", "pageSize"]
+            }
+            "/sources" => &["application"],
+            "/sources/{src}/received" => &["received", "verdict", "pageSize"],
+            "/sources/{src}/records" => &["received", "search", "pageSize"],
             "/applications/{app}/endpoints/{ep}/attempts"
             | "/applications/{app}/messages/{msg}/attempts" => ATTEMPTS,
             "/applications/{app}/endpoints/{ep}/statistics"
@@ -212,6 +239,8 @@ impl Route {
             | "/environments"
             | "/inboxes"
             | "/keys"
+            | "/source-presets"
+            | "/sources/{src}/secrets"
             | "/store"
             | "/openapi.json"
             | "/docs"
@@ -253,6 +282,8 @@ pub(super) enum Kind {
     Text(usize, usize),
     /// So many bytes of anything.
     Free(usize),
+    /// The same, but not empty.
+    Lax(usize),
     /// So many characters at most, of several lines.
     Lines(usize),
     /// A JSON Schema.
@@ -288,6 +319,7 @@ impl Kind {
                 (min..=max).contains(&chars) && !text.chars().any(char::is_control)
             }
             (Self::Free(max), Value::String(text)) => text.len() <= max,
+            (Self::Lax(max), Value::String(text)) => (1..=max).contains(&text.len()),
             (Self::Lines(max), Value::String(text)) => {
                 let odd = text.chars().any(|c| c.is_control() && c != '\n');
                 text.chars().count() <= max && !odd
@@ -482,6 +514,33 @@ fn inbox_fields() -> Vec<Field> {
     ]
 }
 
+fn source_fields(create: bool) -> Vec<Field> {
+    let required = |field: Field| if create { field.required() } else { field };
+    vec![
+        field("name", Kind::Text(0, 256)),
+        required(field(
+            "application",
+            if create { Kind::Reference } else { Kind::Never },
+        )),
+        field("slug", Kind::Never),
+        field("enabled", Kind::Flag),
+        required(field(
+            "verification",
+            if create { Kind::Never } else { Kind::Object },
+        )),
+        required(field("verification", Kind::Never).inside(|value| json!({"preset": value}))),
+        field("eventType", Kind::Settings),
+        field("eventType", Kind::Never).inside(|value| json!({"fixed": value})),
+        field("dedupe", Kind::Never),
+        field("record", Kind::Settings),
+        field("record", Kind::Text(0, 256)).inside(|value| json!({"key": value})),
+        field("answer", Kind::Settings),
+        field("answer", Kind::Number(200, 599)).inside(|value| json!({"status": value})),
+        field("limits", Kind::Settings),
+        field("limits", Kind::Number(0, 100_000)).inside(|value| json!({"perSecond": value})),
+    ]
+}
+
 /// A custom scheme with `value` for one of its parts.
 fn custom_scheme(part: &str, value: Value) -> Value {
     let mut scheme = json!({
@@ -566,6 +625,13 @@ pub(super) const READ_ONLY: &[&str] = &[
     "skipped",
     "ended",
     "isDefault",
+    "secrets",
+    "secretCount",
+    "contentType",
+    "verdict",
+    "message",
+    "counts",
+    "toleranceSeconds",
     "environment",
     "scopes",
     "beginsWith",

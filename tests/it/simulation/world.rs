@@ -166,6 +166,7 @@ impl World {
             attempt_timeout: Duration::from_secs(15),
             sockets_max: self.profile.sockets_max,
             public_url: "http://hookpost.test".to_owned(),
+            trust_anchors: Arc::new([]),
         };
         let retention = Retention {
             payloads: self.profile.retention,

@@ -31,7 +31,7 @@ use hookpost::domain::retry::DEFAULT_SCHEDULE;
 use hookpost::domain::secret::Secret;
 use hookpost::domain::time::Timestamp;
 use hookpost::engine::transport::{
-    Dialler, HttpTransport, Resolver, SystemDialler, Transport, client_tls,
+    Dialler, HttpTransport, Resolver, SystemDialler, Transport, client_tls, trust_anchors,
 };
 use hookpost::engine::{Engine, EngineSettings};
 use hookpost::http::server::{ServerLimits, serve};
@@ -44,6 +44,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -220,6 +221,8 @@ pub(crate) struct Options {
     pub(crate) knows_itself: bool,
     /// Added to every wait, as a share of the most that may be added.
     pub(crate) jitter: f64,
+    /// Certificate authorities besides the web's.
+    pub(crate) roots: Vec<CertificateDer<'static>>,
 }
 
 impl Default for Options {
@@ -233,6 +236,7 @@ impl Default for Options {
             names: Vec::new(),
             knows_itself: false,
             jitter: 0.0,
+            roots: Vec::new(),
         }
     }
 }
@@ -310,6 +314,7 @@ impl TestApp {
             attempt_timeout: options.attempt_timeout,
             sockets_max: options.sockets_max,
             public_url: public_url.clone(),
+            trust_anchors: trust_anchors(&options.roots).expect("roots that are certificates"),
         };
         let engine = Engine::new(
             store.clone(),
@@ -352,6 +357,7 @@ impl TestApp {
             tokio::spawn(engine.run()),
             tokio::spawn(engine.clone().prune(retention)),
             tokio::spawn(engine.clone().run_jobs()),
+            tokio::spawn(engine.clone().keep_counts()),
             tokio::spawn(serving),
         ];
         Self {
@@ -574,7 +580,7 @@ fn transport(
         policy,
         Arc::new(resolver.clone()),
         Arc::clone(dialler) as Arc<dyn Dialler>,
-        client_tls(&[]).expect("TLS can be set up"),
+        client_tls(&options.roots).expect("TLS can be set up"),
     )
 }
 

@@ -191,6 +191,7 @@ pub(crate) fn message(
         channels: Vec::new(),
         uid: uid.map(str::to_owned),
         content_type: JSON.to_owned(),
+        headers: Vec::new(),
         origin: Origin::Api,
         payload: payload.into(),
         target: Target::FanOut,

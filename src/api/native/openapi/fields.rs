@@ -48,6 +48,13 @@ impl Fields {
             .into()
     }
 
+    /// Other fields are texts.
+    pub(super) fn and_texts(mut self) -> Self {
+        let texts = AdditionalProperties::from(any_text());
+        self.object = self.object.additional_properties(Some(texts));
+        self
+    }
+
     pub(super) fn schema(self) -> Schema {
         self.object.into()
     }

@@ -145,6 +145,7 @@ pub(super) fn example() -> Value {
         "channels": [],
         "eventType": "order.paid",
         "payload": {"order": 42, "total": "19.90"},
+        "contentType": "application/json",
         "uid": "order-42",
         "id": MESSAGE_ID,
         "created": MADE_MS,

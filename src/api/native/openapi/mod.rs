@@ -19,6 +19,7 @@ mod operation;
 mod portal;
 mod problems;
 mod server;
+mod sources;
 mod statistics;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,9 @@ const PARAMETERS: &[(&str, &str, &str)] = &[
     ("name", "order.paid", "Name of the event type."),
     ("job", JOB_ID, "Id of the job."),
     ("token", INBOX_TOKEN, "Token of the inbox."),
+    ("src", "shop", "Id or slug of the source."),
+    ("rcv", RECEIVED_ID, "Id of what was received."),
+    ("record", "F-95ad51b6", "Key of the record."),
     ("env", "staging", "Id or name of the environment."),
     ("key", KEY_ID, "Id of the API key."),
 ];
@@ -71,6 +75,8 @@ const MESSAGE_ID: &str = "msg_3k0QzTAbLd7fKhYmT4qZs9NgE2c";
 const ATTEMPT_ID: &str = "atmpt_3k0QzTBcNe9gMjZnU6rAt3PhF8d";
 const JOB_ID: &str = "job_3k0QzTGhTk9mRpEsZ2wFz9VnL4i";
 const KEY_ID: &str = "key_3k0QzTHiUm1oStGtA3xGa1WoM5j";
+const SOURCE_ID: &str = "src_3k0QzTJjVn2pTuHuB4yHb2XpN6k";
+const RECEIVED_ID: &str = "rcv_3k0QzTEfRh5jNmCqX0uDx7TlJ2g";
 const INBOX_TOKEN: &str = "q3Zr8vT1kXw0bNfYhR2mVq7L";
 const MADE_MS: u64 = 1_795_305_600_000;
 
@@ -94,6 +100,7 @@ fn nouns() -> Vec<Noun> {
         jobs::noun(),
         statistics::noun(),
         inboxes::noun(),
+        sources::noun(),
         portal::noun(),
         environments::noun(),
         keys::noun(),
@@ -209,7 +216,7 @@ fn complete(answers: &mut BTreeMap<String, RefOr<Schema>>, words: &[(&str, &str,
         ),
     ];
     /// Objects that have only the fields that they need.
-    const PARTIAL: [&str; 1] = ["SignatureScheme"];
+    const PARTIAL: [&str; 4] = ["SignatureScheme", "Place", "Naming", "SourceSignature"];
     for (name, schema) in answers {
         if PARTIAL.contains(&name.as_str()) {
             continue;

@@ -1,0 +1,742 @@
+//! What came to sources: the log, and the third transaction that carries a
+//! promise, by which an event is accepted.
+//!
+//! An accepted event's receipt has the headers; its body is the message's
+//! payload, and both are forgotten together. Everything else that came, refused
+//! requests, repeats and handshakes, is in a ring of its own with the bytes, so
+//! that whoever floods a source makes room only of what others like him left.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redb::ReadableTable;
+
+use super::accept::{receivers, store_message};
+use super::applications::covered;
+use super::catalog::ApplicationEntry;
+use super::cipher::Cipher;
+use super::codec::{decode, encode};
+use super::records;
+use super::rows::{CountsV1, ReceiptV1, SecretHeadersV1};
+use super::sources::known;
+use super::tables::{PAYLOADS, RECEIPTS, REFUSED, SEEN, SOURCE_HOURS, Tables, pair, second, seen};
+use super::writer::{Batch, Idempotent, Operation, Refusal, WriteError, Written};
+use super::{Accepted, Store, StoreError};
+use crate::domain::endpoint::is_secret_name;
+use crate::domain::ids::{EndpointKey, Key, MessageKey, ReceivedKey, SourceKey};
+use crate::domain::message::{NewMessage, Origin, Target};
+use crate::domain::principal::Scope;
+use crate::domain::record::NewRecord;
+use crate::domain::source::{Counts, LiveSource, RING_BODY_BYTES_MAX, RING_MAX, Receipt, Verdict};
+use crate::domain::time::Timestamp;
+
+/// How long a source remembers which events it took.
+const SEEN_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+/// Rows that one step forgets.
+const STEP_ROWS: usize = 500;
+/// Rows that a filtered page looks at.
+const ROWS_LOOKED_MAX: usize = 2000;
+const HOUR_MS: u64 = 60 * 60 * 1000;
+/// How long hourly counts are kept.
+const COUNTS_KEPT_HOURS: u64 = 90 * 24;
+
+/// A request that came to a source, before it has a key.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    pub method: String,
+    pub path: String,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub body: Bytes,
+    pub peer: Option<IpAddr>,
+}
+
+/// What becomes of one.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    pub reason: String,
+    pub answered: u16,
+    pub took_us: u32,
+}
+
+/// An event that is to be accepted.
+pub struct NewEvent {
+    pub event_type: String,
+    pub content_type: String,
+    pub forwarded: Vec<(String, Vec<u8>)>,
+    /// Tells repeats; `None`: nothing does.
+    pub id_hash: Option<[u8; 16]>,
+    pub record: Option<NewRecord>,
+    /// Told the message's key before anything can be delivered.
+    pub announce: Option<Box<dyn FnOnce(MessageKey) + Send>>,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug)]
+pub enum Taken {
+    Accepted {
+        received: ReceivedKey,
+        accepted: Accepted,
+    },
+    /// It came before; this is when.
+    Duplicate(ReceivedKey),
+}
+
+impl Store {
+    /// Takes an event: a message with its deliveries, the receipt, what tells
+    /// repeats, the record and the counts become true together. When this
+    /// returns, they are on disk.
+    pub async fn take_event(
+        &self,
+        source: SourceKey,
+        arrival: Arrival,
+        judgement: Judgement,
+        event: NewEvent,
+    ) -> Result<Taken, WriteError> {
+        let operation = Take {
+            source,
+            arrival,
+            judgement,
+            event,
+            before: None,
+            log_repeats: true,
+        };
+        self.write_once(operation).await
+    }
+
+    /// Takes an event that was refused before, and whose receipt stays under
+    /// its key.
+    pub async fn take_after_all(
+        &self,
+        receipt: Receipt,
+        arrival: Arrival,
+        judgement: Judgement,
+        event: NewEvent,
+        idempotent: Option<Idempotent<Taken>>,
+    ) -> Result<Written<Taken>, WriteError> {
+        let operation = Take {
+            source: receipt.source,
+            arrival,
+            judgement,
+            event,
+            before: Some(receipt.key),
+            log_repeats: false,
+        };
+        self.write(operation, idempotent).await
+    }
+
+    /// Logs what was not accepted, `unkept` others counted with it. When this
+    /// returns, it is on disk.
+    pub async fn keep_refused(
+        &self,
+        source: SourceKey,
+        arrival: Arrival,
+        judgement: Judgement,
+        unkept: u32,
+    ) -> Result<ReceivedKey, WriteError> {
+        self.write_once(Keep {
+            source,
+            arrival,
+            judgement,
+            unkept,
+        })
+        .await
+    }
+
+    /// Counts requests that are not kept.
+    pub async fn count_unkept(&self, counts: Vec<(SourceKey, Counts)>) -> Result<(), WriteError> {
+        self.write_once(Count { counts }).await
+    }
+
+    /// Forgets events that came too long ago to be repeats, and old counts, a
+    /// step at a time. Answers how many rows it took.
+    pub async fn forget_seen(&self) -> Result<usize, WriteError> {
+        self.write_once(ForgetSeen).await
+    }
+
+    /// When an event with this hash came, if a source remembers it.
+    pub fn seen_event(
+        &self,
+        source: SourceKey,
+        hash: &[u8; 16],
+    ) -> Result<Option<ReceivedKey>, StoreError> {
+        let now = self.inner.clock.now();
+        self.read(|txn| {
+            let table = txn.open_table(SEEN)?;
+            let row = table.get(&seen(source.as_u64(), hash))?;
+            Ok(row.and_then(|key| fresh(*key.value(), now)))
+        })
+    }
+
+    /// What came to a source, newest first, older than `before`: of one verdict,
+    /// if one is named. With where the next page begins, when there may be one.
+    pub fn list_receipts(
+        &self,
+        source: SourceKey,
+        verdict: Option<Verdict>,
+        before: Option<ReceivedKey>,
+        take: usize,
+    ) -> Result<(Vec<Receipt>, Option<ReceivedKey>), StoreError> {
+        let start = pair(source.as_u64(), 0);
+        let end = pair(source.as_u64(), before.map_or(u64::MAX, Key::as_u64));
+        self.read(|txn| {
+            let accepted = txn.open_table(RECEIPTS)?;
+            let refused = txn.open_table(REFUSED)?;
+            let payloads = txn.open_table(PAYLOADS)?;
+            let mut accepted = accepted.range::<&[u8; 16]>(&start..&end)?.rev();
+            let mut refused = refused.range::<&[u8; 16]>(&start..&end)?.rev();
+            let wanted =
+                |accepting: bool| verdict.is_none_or(|one| (one == Verdict::Accepted) == accepting);
+            let (mut left, mut right) = (None, None);
+            let mut page: Vec<Receipt> = Vec::new();
+            let mut last = None;
+            for looked in 0.. {
+                if left.is_none() && wanted(true) {
+                    left = accepted.next().transpose()?;
+                }
+                if right.is_none() && wanted(false) {
+                    right = refused.next().transpose()?;
+                }
+                let key_of = |row: &Option<(redb::AccessGuard<'_, &[u8; 16]>, _)>| {
+                    row.as_ref().map(|(key, _)| second(key.value()))
+                };
+                let newest = if key_of(&left) > key_of(&right) {
+                    &mut left
+                } else {
+                    &mut right
+                };
+                let Some((key, value)) = newest.take() else {
+                    return Ok((page, None));
+                };
+                if page.len() == take || looked == ROWS_LOOKED_MAX {
+                    return Ok((page, last));
+                }
+                let key = ReceivedKey::from_u64(second(key.value()));
+                last = Some(key);
+                let receipt = decode::<ReceiptV1>(value.value())?;
+                let receipt = whole(receipt, source, key, &payloads, &self.inner.cipher)?;
+                if verdict.is_none_or(|one| one == receipt.verdict) {
+                    page.push(receipt);
+                }
+            }
+            unreachable!("it ends with the rows, or with the page")
+        })
+    }
+
+    /// One of them.
+    pub fn receipt(
+        &self,
+        source: SourceKey,
+        key: ReceivedKey,
+    ) -> Result<Option<Receipt>, StoreError> {
+        let row = pair(source.as_u64(), key.as_u64());
+        self.read(|txn| {
+            let payloads = txn.open_table(PAYLOADS)?;
+            for table in [RECEIPTS, REFUSED] {
+                if let Some(value) = txn.open_table(table)?.get(&row)? {
+                    let receipt = decode::<ReceiptV1>(value.value())?;
+                    let cipher = &self.inner.cipher;
+                    return whole(receipt, source, key, &payloads, cipher).map(Some);
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// What a source counted since the hour of `since`.
+    pub fn source_counts(&self, source: SourceKey, since: Timestamp) -> Result<Counts, StoreError> {
+        let from = pair(source.as_u64(), since.0 / HOUR_MS);
+        let end = pair(source.as_u64(), u64::MAX);
+        self.read(|txn| {
+            let mut all = Counts::default();
+            for row in txn
+                .open_table(SOURCE_HOURS)?
+                .range::<&[u8; 16]>(&from..=&end)?
+            {
+                all = all.plus(decode::<CountsV1>(row?.1.value())?.0);
+            }
+            Ok(all)
+        })
+    }
+}
+
+/// The key, unless it is of too long ago.
+fn fresh(key: [u8; 8], now: Timestamp) -> Option<ReceivedKey> {
+    let key = ReceivedKey::from_u64(u64::from_be_bytes(key));
+    (key.made_at().0.saturating_add(SEEN_KEPT_MS) > now.0).then_some(key)
+}
+
+/// A receipt with its secret headers, and the body that lies with its message.
+fn whole(
+    row: ReceiptV1,
+    source: SourceKey,
+    key: ReceivedKey,
+    payloads: &impl ReadableTable<&'static [u8; 8], &'static [u8]>,
+    cipher: &Cipher,
+) -> Result<Receipt, StoreError> {
+    let place = pair(source.as_u64(), key.as_u64());
+    let secrets = if row.sealed.is_empty() {
+        Vec::new()
+    } else {
+        let plain = cipher.open("receipts", &place, &row.sealed)?;
+        decode::<SecretHeadersV1>(&plain)?.0
+    };
+    let mut receipt = row.into_domain(source, key);
+    for (at, value) in secrets {
+        let header = usize::try_from(at)
+            .ok()
+            .and_then(|at| receipt.headers.get_mut(at));
+        header
+            .ok_or(StoreError::Corrupt(
+                "a secret header of a receipt without its name",
+            ))?
+            .1 = value;
+    }
+    if let Some(message) = receipt.message
+        && receipt.body.is_none()
+    {
+        let payload = payloads.get(&message.as_u64().to_be_bytes())?;
+        receipt.body = payload.map(|bytes| Bytes::copy_from_slice(bytes.value()));
+    }
+    Ok(receipt)
+}
+
+/// Headers as they are stored: the values that are secret apart, encrypted.
+fn part_headers(
+    headers: &[(String, Vec<u8>)],
+    token: Option<&str>,
+    place: &[u8; 16],
+    cipher: &Cipher,
+) -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
+    let is_secret = |name: &str| {
+        // A signature proves something once; it opens nothing.
+        let signature = name.to_ascii_lowercase().contains("signature");
+        token.is_some_and(|token| token.eq_ignore_ascii_case(name))
+            || (is_secret_name(name) && !signature)
+    };
+    let mut plain = Vec::with_capacity(headers.len());
+    let mut secret = Vec::new();
+    for (at, (name, value)) in headers.iter().enumerate() {
+        if is_secret(name) {
+            secret.push((u32::try_from(at).unwrap_or(u32::MAX), value.clone()));
+            plain.push((name.clone(), Vec::new()));
+        } else {
+            plain.push((name.clone(), value.clone()));
+        }
+    }
+    if secret.is_empty() {
+        return (plain, Vec::new());
+    }
+    let sealed = cipher.seal("receipts", place, &encode(&SecretHeadersV1(secret)));
+    (plain, sealed)
+}
+
+/// The row of a receipt.
+fn row_of(receipt: &Receipt, source: &LiveSource, cipher: &Cipher) -> Vec<u8> {
+    let place = pair(receipt.source.as_u64(), receipt.key.as_u64());
+    let token = source.verifier.token_header();
+    let (headers, sealed) = part_headers(&receipt.headers, token, &place, cipher);
+    encode(&ReceiptV1::new(receipt, headers, sealed))
+}
+
+/// Adds to the hour's counts.
+fn count(
+    source: SourceKey,
+    counts: Counts,
+    tables: &mut Tables<'_>,
+    batch: &Batch<'_>,
+) -> Result<(), StoreError> {
+    let key = pair(source.as_u64(), batch.now.0 / HOUR_MS);
+    let before = match tables.source_hours.get(&key)? {
+        Some(row) => decode::<CountsV1>(row.value())?.0,
+        None => Counts::default(),
+    };
+    let row = encode(&CountsV1(before.plus(counts)));
+    tables.source_hours.insert(&key, row.as_slice())?;
+    Ok(())
+}
+
+fn one(verdict: Verdict) -> Counts {
+    let mut counts = Counts::default();
+    counts.add(verdict, 1);
+    counts
+}
+
+/// Puts something that was not accepted into the ring.
+fn keep(
+    source: &LiveSource,
+    arrival: Arrival,
+    judgement: Judgement,
+    unkept: u32,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<ReceivedKey, StoreError> {
+    let body_bytes = arrival.body.len() as u64;
+    let kept = arrival.body.len().min(RING_BODY_BYTES_MAX);
+    let receipt = Receipt {
+        key: batch.key(),
+        source: source.settings.key,
+        verdict: judgement.verdict,
+        reason: judgement.reason,
+        method: arrival.method,
+        path: arrival.path,
+        headers: arrival.headers,
+        body: Some(arrival.body.slice(..kept)),
+        body_bytes,
+        message: None,
+        record: None,
+        answered: judgement.answered,
+        took_us: judgement.took_us,
+        peer: arrival.peer,
+        unkept,
+    };
+    let row = row_of(&receipt, source, &batch.inner.cipher);
+    let (source, key) = (receipt.source.as_u64(), receipt.key);
+    tables
+        .refused
+        .insert(&pair(source, key.as_u64()), row.as_slice())?;
+    make_room(source, tables)?;
+    Ok(key)
+}
+
+/// Drops the oldest of a ring that has too many.
+fn make_room(source: u64, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    let all = pair(source, 0)..=pair(source, u64::MAX);
+    let oldest = {
+        let rows = tables
+            .refused
+            .range::<&[u8; 16]>(&all.start()..=&all.end())?;
+        let mut newest_first = rows.rev().skip(RING_MAX);
+        newest_first.next().transpose()?.map(|row| *row.0.value())
+    };
+    if let Some(oldest) = oldest {
+        tables.refused.remove(&oldest)?;
+    }
+    Ok(())
+}
+
+struct Take {
+    source: SourceKey,
+    arrival: Arrival,
+    judgement: Judgement,
+    event: NewEvent,
+    /// The receipt that it has already.
+    before: Option<ReceivedKey>,
+    log_repeats: bool,
+}
+
+enum TakePlan {
+    Accept(Arc<LiveSource>, Vec<EndpointKey>),
+    Repeat(Arc<LiveSource>, ReceivedKey),
+}
+
+impl Take {
+    fn message(&self, source: &LiveSource, received: ReceivedKey) -> NewMessage {
+        NewMessage {
+            application: source.settings.application,
+            event_type: self.event.event_type.clone(),
+            channels: Vec::new(),
+            uid: None,
+            content_type: self.event.content_type.clone(),
+            headers: self.event.forwarded.clone(),
+            origin: Origin::Source {
+                source: self.source,
+                received,
+            },
+            payload: self.arrival.body.clone(),
+            target: Target::FanOut,
+        }
+    }
+}
+
+impl Operation for Take {
+    type Plan = TakePlan;
+    type Answer = Taken;
+
+    fn weight(&self) -> usize {
+        self.arrival.body.len()
+    }
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<TakePlan, Refusal>, StoreError> {
+        let Some(source) = known(self.source, batch) else {
+            return Ok(Err(Refusal::NoSource));
+        };
+        let scope = Scope::of_environment(source.settings.environment);
+        let entry: Arc<ApplicationEntry> =
+            match covered(scope, source.settings.application, tables, batch)? {
+                Ok(entry) => entry,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+        if let Some(key) = self.before {
+            let row = pair(self.source.as_u64(), key.as_u64());
+            if tables.refused.get(&row)?.is_none() {
+                return Ok(Err(Refusal::NoReceived));
+            }
+        }
+        if let Some(hash) = &self.event.id_hash {
+            let row = tables.seen.get(&seen(self.source.as_u64(), hash))?;
+            if let Some(first) = row.and_then(|key| fresh(*key.value(), batch.now)) {
+                return Ok(Ok(TakePlan::Repeat(source, first)));
+            }
+        }
+        let message = self.message(&source, ReceivedKey::from_u64(0));
+        let endpoints = receivers(&entry, &message);
+        Ok(Ok(TakePlan::Accept(source, endpoints)))
+    }
+
+    fn apply(
+        mut self,
+        plan: TakePlan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Taken, StoreError> {
+        let (source, endpoints) = match plan {
+            TakePlan::Accept(source, endpoints) => (source, endpoints),
+            TakePlan::Repeat(source, first) => {
+                count(self.source, one(Verdict::Duplicate), tables, batch)?;
+                if self.log_repeats {
+                    let reason = format!("the same event came as {}", batch.inner.ids.text(first));
+                    let judgement = Judgement {
+                        verdict: Verdict::Duplicate,
+                        reason,
+                        ..self.judgement
+                    };
+                    keep(&source, self.arrival, judgement, 0, tables, batch)?;
+                }
+                return Ok(Taken::Duplicate(first));
+            }
+        };
+        let received = self.before.unwrap_or_else(|| batch.key());
+        let message = self.message(&source, received);
+        let announce = self.event.announce.take();
+        let accepted = store_message(message, &endpoints, tables, batch)?;
+        let message = accepted.content.0.key;
+        if let Some(announce) = announce {
+            announce(message);
+        }
+        if let Some(before) = self.before {
+            let row = pair(self.source.as_u64(), before.as_u64());
+            tables.refused.remove(&row)?;
+        }
+        let receipt = Receipt {
+            key: received,
+            source: self.source,
+            verdict: Verdict::Accepted,
+            reason: self.judgement.reason,
+            method: self.arrival.method,
+            path: self.arrival.path,
+            headers: self.arrival.headers,
+            body: None,
+            body_bytes: self.arrival.body.len() as u64,
+            message: Some(message),
+            record: self.event.record.as_ref().map(|record| record.key.clone()),
+            answered: self.judgement.answered,
+            took_us: self.judgement.took_us,
+            peer: self.arrival.peer,
+            unkept: 0,
+        };
+        let row = row_of(&receipt, &source, &batch.inner.cipher);
+        let place = pair(self.source.as_u64(), received.as_u64());
+        tables.receipts.insert(&place, row.as_slice())?;
+        if let Some(hash) = &self.event.id_hash {
+            let key = seen(self.source.as_u64(), hash);
+            let order = received.as_u64().to_be_bytes();
+            if let Some(old) = tables.seen.insert(&key, &order)?.map(|old| *old.value()) {
+                tables.seen_order.remove(&old)?;
+            }
+            tables.seen_order.insert(&order, &key)?;
+        }
+        if let Some(record) = self.event.record {
+            records::update(self.source, record, received, message, tables)?;
+        }
+        count(self.source, one(Verdict::Accepted), tables, batch)?;
+        Ok(Taken::Accepted { received, accepted })
+    }
+}
+
+struct Keep {
+    source: SourceKey,
+    arrival: Arrival,
+    judgement: Judgement,
+    unkept: u32,
+}
+
+impl Operation for Keep {
+    type Plan = Arc<LiveSource>;
+    type Answer = ReceivedKey;
+
+    fn weight(&self) -> usize {
+        self.arrival.body.len().min(RING_BODY_BYTES_MAX)
+    }
+
+    fn check(
+        &mut self,
+        _: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        Ok(known(self.source, batch).ok_or(Refusal::NoSource))
+    }
+
+    fn apply(
+        self,
+        source: Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<ReceivedKey, StoreError> {
+        count(self.source, one(self.judgement.verdict), tables, batch)?;
+        keep(
+            &source,
+            self.arrival,
+            self.judgement,
+            self.unkept,
+            tables,
+            batch,
+        )
+    }
+}
+
+struct Count {
+    counts: Vec<(SourceKey, Counts)>,
+}
+
+impl Operation for Count {
+    type Plan = ();
+    type Answer = ();
+
+    fn check(
+        &mut self,
+        _: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        self.counts
+            .retain(|(source, _)| known(*source, batch).is_some());
+        Ok(Ok(()))
+    }
+
+    fn apply(
+        self,
+        (): (),
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), StoreError> {
+        for (source, counts) in self.counts {
+            count(source, counts, tables, batch)?;
+        }
+        Ok(())
+    }
+}
+
+struct ForgetSeen;
+
+impl Operation for ForgetSeen {
+    type Plan = (Vec<([u8; 8], [u8; 24])>, Vec<[u8; 16]>);
+    type Answer = usize;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let mut old = Vec::new();
+        for row in tables.seen_order.iter()?.take(STEP_ROWS) {
+            let (key, value) = row?;
+            if fresh(*key.value(), batch.now).is_some() {
+                break;
+            }
+            old.push((*key.value(), *value.value()));
+        }
+        let mut hours = Vec::new();
+        let first_kept = (batch.now.0 / HOUR_MS).saturating_sub(COUNTS_KEPT_HOURS);
+        for source in batch.inner.catalog.sources_where(|_| true) {
+            let key = source.settings.key.as_u64();
+            let past = pair(key, 0)..pair(key, first_kept);
+            let left = STEP_ROWS - hours.len();
+            let rows = tables
+                .source_hours
+                .range::<&[u8; 16]>(&past.start..&past.end)?;
+            for row in rows.take(left) {
+                hours.push(*row?.0.value());
+            }
+        }
+        Ok(Ok((old, hours)))
+    }
+
+    fn apply(
+        self,
+        (old, hours): Self::Plan,
+        tables: &mut Tables<'_>,
+        _: &mut Batch<'_>,
+    ) -> Result<usize, StoreError> {
+        for (order, key) in &old {
+            tables.seen_order.remove(order)?;
+            tables.seen.remove(key)?;
+        }
+        for hour in &hours {
+            tables.source_hours.remove(hour)?;
+        }
+        Ok(old.len() + hours.len())
+    }
+}
+
+/// Takes from the receipt of a message what tells of its payload, and from its
+/// record what only this event said.
+pub(super) fn erase(
+    source: SourceKey,
+    received: ReceivedKey,
+    tables: &mut Tables<'_>,
+) -> Result<(), StoreError> {
+    let place = pair(source.as_u64(), received.as_u64());
+    let row = tables.receipts.get(&place)?;
+    let Some(row) = row.map(|bytes| decode::<ReceiptV1>(bytes.value())) else {
+        return Ok(());
+    };
+    let mut row = row?;
+    row.headers.clear();
+    row.sealed.clear();
+    if let Some(record) = row.record.take() {
+        records::erase_event(source, &record, received, tables)?;
+    }
+    tables.receipts.insert(&place, encode(&row).as_slice())?;
+    Ok(())
+}
+
+/// Forgets the receipt of a message, with its message.
+pub(super) fn forget(
+    source: SourceKey,
+    received: ReceivedKey,
+    tables: &mut Tables<'_>,
+) -> Result<(), StoreError> {
+    let place = pair(source.as_u64(), received.as_u64());
+    tables.receipts.remove(&place)?;
+    Ok(())
+}
+
+/// One step of what a deleted source kept; true when nothing of it is left.
+/// What it remembers to have seen goes with time.
+pub(super) fn sweep(source: u64, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+    let all = pair(source, 0)..=pair(source, u64::MAX);
+    let mut taken = 0;
+    for table in [
+        &mut tables.receipts,
+        &mut tables.refused,
+        &mut tables.source_hours,
+        &mut tables.record_order,
+    ] {
+        let rows = table.range::<&[u8; 16]>(&all.start()..=&all.end())?;
+        let keys: Result<Vec<[u8; 16]>, StoreError> = rows
+            .take(STEP_ROWS)
+            .map(|row| Ok(*row?.0.value()))
+            .collect();
+        let keys = keys?;
+        for key in &keys {
+            table.remove(key)?;
+        }
+        taken = taken.max(keys.len());
+    }
+    Ok(taken < STEP_ROWS && records::sweep(source, tables)?)
+}
