@@ -138,6 +138,7 @@ pub(super) enum Tab {
     Endpoints,
     EventTypes,
     Logs,
+    Sources,
     Inboxes,
     Applications,
     Settings,
@@ -213,6 +214,7 @@ fn groups(place: &Place, tab: Tab) -> Vec<Group> {
     }
     let mut environment = vec![
         item("Applications", &outer, "/applications", Tab::Applications),
+        item("Sources", &outer, "/sources", Tab::Sources),
         item("Inboxes", &outer, "/inboxes", Tab::Inboxes),
         item("Settings", &outer, "/settings", Tab::Settings),
     ];

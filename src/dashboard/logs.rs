@@ -193,7 +193,7 @@ pub(super) struct Fresh<K> {
 
 /// An answer of server-sent events that goes on for long. The browser comes
 /// back with the id of the last event, and is told what came after it.
-fn live<K, L>(place: Place, params: Params, headers: &HeaderMap, look: L) -> Response
+pub(super) fn live<K, L>(place: Place, params: Params, headers: &HeaderMap, look: L) -> Response
 where
     K: Key + Send + 'static,
     L: Fn(&Place, &Params, K) -> Result<Fresh<K>, Failure> + Send + 'static,

@@ -39,6 +39,14 @@ const DONE: &[(&str, &str)] = &[
         "rotated",
         "There is a new secret. The old ones sign too, until the time you chose.",
     ),
+    (
+        "verified",
+        "It is good: it was accepted, and its message is on its way.",
+    ),
+    (
+        "repeats",
+        "It is good, but the same event had come before, so nothing was sent.",
+    ),
     ("archived", "Archived: it is kept, and offered to nobody."),
     ("revoked", "Revoked. It opens nothing any more."),
     ("removed", "Removed. Their sessions have ended."),

@@ -5,4 +5,5 @@ mod access;
 mod browser;
 mod corpus;
 mod journey;
+mod sources;
 mod viewers;

@@ -19,13 +19,13 @@ use crate::support::server_process::ServerProcess;
 use crate::support::sink::{Reply, Seen, Sink};
 
 /// A server of its own, and the link that it printed.
-struct Place {
-    server: ServerProcess,
-    link: String,
+pub(super) struct Place {
+    pub(super) server: ServerProcess,
+    pub(super) link: String,
 }
 
 impl Place {
-    fn start(flags: &[&str]) -> Self {
+    pub(super) fn start(flags: &[&str]) -> Self {
         let server = ServerProcess::start_with(flags);
         let out = wait_for(Duration::from_secs(10), || {
             let out = server.output();
@@ -130,7 +130,7 @@ async fn from_nothing_to_a_replay_without_scripts() {
 }
 
 /// Every screen of a place with something in it.
-const SCREENS: [&str; 22] = [
+const SCREENS: [&str; 25] = [
     "",
     "/applications",
     "/endpoints",
@@ -140,6 +140,9 @@ const SCREENS: [&str; 22] = [
     "/attempts",
     "/jobs",
     "/inboxes",
+    "/sources",
+    "/sources/new",
+    "/sources/new?preset=custom",
     "/settings",
     "/settings/keys",
     "/settings/users",
@@ -189,7 +192,10 @@ async fn every_screen_can_be_read(name: &'static str, look: Look) {
             wide.push(*path);
         }
         browser
-            .screenshot(&format!("{number:02}{}", path.replace('/', "-")))
+            .screenshot(&format!(
+                "{number:02}{}",
+                path.replace(['/', '?', '='], "-")
+            ))
             .await;
     }
     let complaints = browser.complaints().await;

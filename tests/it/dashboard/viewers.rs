@@ -25,6 +25,9 @@ struct Things {
     token: String,
     key: String,
     user: String,
+    src: String,
+    rcv: String,
+    record: String,
     name: String,
     canary: String,
 }
@@ -42,6 +45,9 @@ impl Things {
             ("{key}", &self.key),
             ("{user}", &self.user),
             ("{other}", &self.env),
+            ("{src}", &self.src),
+            ("{rcv}", &self.rcv),
+            ("{record}", &self.record),
             ("{name}", &self.name),
         ];
         let filled = names.iter().fold(path.to_owned(), |path, (name, value)| {
@@ -51,7 +57,7 @@ impl Things {
         filled
     }
 
-    fn ids(&self) -> [&str; 8] {
+    fn ids(&self) -> [&str; 11] {
         let ids = [
             &self.app,
             &self.ep,
@@ -60,6 +66,9 @@ impl Things {
             &self.token,
             &self.key,
             &self.user,
+            &self.src,
+            &self.rcv,
+            &self.record,
             &self.canary,
         ];
         ids.map(String::as_str)
@@ -79,6 +88,18 @@ async fn things(app: &TestApp, key: &str, env: &str, canary: &str) -> Things {
     let made = ask("POST", "/applications", json!({"name": named("app")})).await;
     let application = id(&made);
     let below = format!("/applications/{application}");
+    let verification = json!({"preset": "static-header", "header": "x-s", "secrets": ["s"]});
+    let body = json!({
+        "application": application, "name": named("source"), "verification": verification,
+        "record": {"key": "a"},
+    });
+    let source = ask("POST", "/sources", body).await;
+    let into = format!("/in/{}", source["slug"].as_str().expect("a slug"));
+    let event = json!({"a": named("record")}).to_string();
+    let event = app.request("POST", &into).header("x-s", "s").body(event);
+    event.send().await.ok(200);
+    let log = format!("/sources/{}/received", id(&source));
+    let log = ask("GET", &log, json!({})).await;
     let sink = Sink::start([Reply::status(500)]).await;
     let body = json!({"url": format!("{}/{canary}", sink.url()), "description": named("ep")});
     let endpoint = id(&ask("POST", &format!("{below}/endpoints"), body).await);
@@ -114,6 +135,9 @@ async fn things(app: &TestApp, key: &str, env: &str, canary: &str) -> Things {
         token: inbox["token"].as_str().expect("a token").to_owned(),
         key: id(&made),
         user: app.store.ids().text(user),
+        src: id(&source),
+        rcv: id(&log[0]),
+        record: named("record"),
         name: name.as_str().expect("a name").to_owned(),
         canary: canary.to_owned(),
     }
