@@ -222,7 +222,10 @@ impl Server {
         Running {
             stop: self.stop,
             drain,
-            delivering: tokio::spawn(self.engine.run()),
+            delivering: tokio::spawn({
+                self.engine.ask_again();
+                self.engine.run()
+            }),
             pruning: tokio::spawn(self.engine.clone().prune(retention)),
             counting: tokio::spawn(self.engine.clone().keep_counts()),
             working: tokio::spawn(self.engine.clone().run_jobs()),

@@ -17,6 +17,7 @@ use crate::domain::fanout::EventFilter;
 use crate::domain::header;
 use crate::domain::ids::{ApplicationKey, EndpointKey};
 use crate::domain::principal::Principal;
+use crate::domain::request::CLIENT_ID_CHARS;
 use crate::domain::retry::WAIT_MAX;
 use crate::domain::secret::Secret;
 use crate::domain::signing::{Scheme, SigningSecret};
@@ -50,6 +51,7 @@ pub struct EndpointInput {
     pub timeout_seconds: Option<u64>,
     pub success: Option<SuccessRule>,
     pub metadata: Option<BTreeMap<String, String>>,
+    pub client_id: Option<String>,
 }
 
 /// What a caller gives for a rotation. `None`: left out.
@@ -237,6 +239,9 @@ fn checked(
         metadata: input
             .metadata
             .map(|metadata| checked_metadata(metadata, &mut errors)),
+        client_id: input
+            .client_id
+            .and_then(|text| client_id(text, &mut errors)),
     };
     if errors.is_empty() {
         check_clashes(&change, before, &mut errors);
@@ -299,6 +304,18 @@ fn check_clashes(
             ),
         ));
     }
+}
+
+/// Visible ASCII without a colon, which parts a user from a password.
+fn client_id(text: String, errors: &mut Vec<FieldError>) -> Option<String> {
+    let fits = CLIENT_ID_CHARS.contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    if fits {
+        return Some(text);
+    }
+    let detail = "must have 1 to 128 visible ASCII characters, none of them a colon";
+    errors.push(FieldError::new("clientId", detail));
+    None
 }
 
 fn wait(text: &str) -> Result<Duration, String> {

@@ -10,6 +10,7 @@ pub mod inboxes;
 pub mod jobs;
 pub mod passwords;
 pub mod portal;
+pub mod requests;
 mod schemas;
 pub mod signatures;
 pub mod sources;

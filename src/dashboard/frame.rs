@@ -2,6 +2,7 @@
 
 use super::place::{Place, Viewer};
 use crate::domain::principal::Capability;
+use crate::domain::request::takes_requests;
 use crate::http::assets;
 
 /// In the order in which they apply.
@@ -138,6 +139,7 @@ pub(super) enum Tab {
     Endpoints,
     EventTypes,
     Logs,
+    Requests,
     Sources,
     Inboxes,
     Applications,
@@ -197,6 +199,14 @@ fn groups(place: &Place, tab: Tab) -> Vec<Group> {
         item("Event Catalog", &base, "/event-types", Tab::EventTypes),
         item("Logs", &base, "/messages", Tab::Logs),
     ];
+    // Most applications are not asked anything.
+    let asks = |entry: &crate::store::ApplicationEntry| {
+        let mut endpoints = entry.endpoints.iter();
+        endpoints.any(|live| takes_requests(&live.settings))
+    };
+    if tab == Tab::Requests || place.application.as_deref().is_some_and(asks) {
+        main.push(item("Requests", &base, "/requests", Tab::Requests));
+    }
     if place.is_customer() {
         return vec![Group {
             label: String::new(),

@@ -26,6 +26,7 @@ mod parts;
 mod place;
 mod portal;
 mod pretty;
+mod requests;
 mod search;
 mod settings;
 mod sources;
@@ -148,6 +149,10 @@ routes! {
     Environment GET "/inboxes/{token}" Read => inboxes::show;
     Environment POST "/inboxes/{token}" Manage => inboxes::update;
     Environment GET "/settings" Read => settings::general;
+    Application GET "/requests" Read => requests::index;
+    Application POST "/requests" Send => requests::create;
+    Application GET "/requests/{req}" Read => requests::show;
+    Application POST "/endpoints/{ep}/validations" Send => requests::validate;
     Environment GET "/sources" Read => sources::index;
     Environment GET "/sources/new" Manage => sources::new;
     Environment POST "/sources" Manage => sources::create;

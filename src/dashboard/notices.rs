@@ -39,6 +39,7 @@ const DONE: &[(&str, &str)] = &[
         "rotated",
         "There is a new secret. The old ones sign too, until the time you chose.",
     ),
+    ("asked", "The question is on its way."),
     (
         "verified",
         "It is good: it was accepted, and its message is on its way.",

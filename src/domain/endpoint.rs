@@ -58,6 +58,9 @@ pub struct Endpoint {
     pub rate_limit: Option<u32>,
     pub success: SuccessRule,
     pub metadata: BTreeMap<String, String>,
+    /// What its owner calls himself when he answers requests; unique in the
+    /// store. Every endpoint that takes requests has one.
+    pub client_id: Option<String>,
     pub created: Timestamp,
     pub updated: Timestamp,
     /// Set when it was deleted: kept so that old deliveries can still show it.
@@ -309,6 +312,7 @@ pub struct EndpointChange {
     pub rate_limit: Option<u32>,
     pub success: Option<SuccessRule>,
     pub metadata: Option<BTreeMap<String, String>>,
+    pub client_id: Option<String>,
 }
 
 #[cfg(test)]

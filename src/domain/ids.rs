@@ -95,6 +95,8 @@ keys! {
     SourceKey = "src_";
     /// One request that an inbox took in, or that came to a source.
     ReceivedKey = "rcv_";
+    /// A question to an endpoint that waits for an answer.
+    RequestKey = "req_";
     /// A long action with a plan, progress and cancel.
     JobKey = "job_";
     /// An entry of the audit log.

@@ -24,6 +24,7 @@ pub mod operational;
 pub mod payload;
 pub mod principal;
 pub mod record;
+pub mod request;
 pub mod retry;
 pub mod secret;
 pub mod session;

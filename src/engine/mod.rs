@@ -8,6 +8,7 @@ pub mod intake;
 mod jobs;
 pub mod prune;
 pub mod receive;
+pub mod requests;
 mod schedule;
 mod send;
 pub mod transport;
@@ -21,6 +22,7 @@ use rustls::pki_types::TrustAnchor;
 use tokio::sync::Notify;
 
 use self::intake::{Awaited, Intake};
+use self::requests::Rendezvous;
 use self::schedule::{Dispatch, Scheduler};
 use self::transport::Transport;
 use crate::domain::ids::{EndpointKey, MessageKey};
@@ -65,6 +67,7 @@ pub(crate) struct Inner {
     settings: EngineSettings,
     intake: Intake,
     awaited: Awaited,
+    rendezvous: Rendezvous,
     scheduler: Mutex<Scheduler>,
     /// Wakes the task that reads the table and waits for what is due.
     wake: Notify,
@@ -104,6 +107,7 @@ impl Engine {
             settings,
             intake: Intake::default(),
             awaited: Awaited::default(),
+            rendezvous: Rendezvous::default(),
             scheduler,
             wake: Notify::new(),
             ended: Notify::new(),
@@ -206,6 +210,7 @@ impl Inner {
                     scheduler.cancelled(*endpoint, *message);
                 }
                 Change::Job => self.new_job.notify_one(),
+                Change::Request(key) => self.rendezvous.changed(*key),
                 Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
                 Change::EnvironmentGone => scheduler.reconsider_all(),
                 Change::Reopened => {

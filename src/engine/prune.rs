@@ -83,6 +83,9 @@ impl Engine {
         while self.inner.store.forget_tokens().await? > 0 {
             self.inner.clock.sleep(STEP_PAUSE).await;
         }
+        while self.inner.store.forget_requests(kept_since).await? > 0 {
+            self.inner.clock.sleep(STEP_PAUSE).await;
+        }
         while self.inner.store.forget_seen().await? > 0 {
             self.inner.clock.sleep(STEP_PAUSE).await;
         }

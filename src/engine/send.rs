@@ -362,6 +362,7 @@ async fn exchange(
                 headers,
                 body,
                 timeout: endpoint.timeout,
+                keep_bytes: RESPONSE_BODY_KEPT_BYTES,
             };
             bounded(inner.transport.send(request).await)
         }

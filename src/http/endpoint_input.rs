@@ -52,6 +52,7 @@ pub fn read(body: &[u8]) -> Result<EndpointInput, Problem> {
         timeout_seconds: fields.integer("timeoutSeconds", 0..=TIMEOUT_SECONDS_MAX),
         success: success(&mut fields),
         metadata: fields.map("metadata"),
+        client_id: fields.any_text("clientId"),
     };
     fields.finish()?;
     Ok(input)

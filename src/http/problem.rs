@@ -186,7 +186,38 @@ impl From<Refusal> for Problem {
                 format!("There are {max} {of}, as many as there may be. Delete some first."),
             ),
             Refusal::NoSource => Self::not_found("source"),
-            Refusal::NoReceived => Self::not_found("request"),
+            Refusal::NoReceived | Refusal::NoRequest => Self::not_found("request"),
+            Refusal::NoRequestEndpoint => Self::new(
+                StatusCode::CONFLICT,
+                "takes_no_requests",
+                "This endpoint takes messages. Give it the one scheme optech, or ask another endpoint.",
+            ),
+            Refusal::RequestsOnly => Self::new(
+                StatusCode::CONFLICT,
+                "takes_requests_only",
+                "This endpoint takes requests, and no messages: it signs by optech alone.",
+            ),
+            Refusal::LinkEnded => Self::new(
+                StatusCode::GONE,
+                "link_ended",
+                "This link has had its ten minutes. Nothing was kept.",
+            ),
+            Refusal::AnsweredOtherwise => Self::new(
+                StatusCode::CONFLICT,
+                "answered_otherwise",
+                "This request has another answer already, which stays.",
+            ),
+            Refusal::ClientIdTaken => Self {
+                errors: vec![FieldError::new(
+                    "clientId",
+                    "is the client id of another endpoint",
+                )],
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "client_id_taken",
+                    "Another endpoint has this client id. Choose another, or leave it out: one is made.",
+                )
+            },
             Refusal::NoRecord => Self::not_found("record"),
             Refusal::SlugTaken => Self {
                 errors: vec![FieldError::new("slug", "is taken")],

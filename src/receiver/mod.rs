@@ -1,5 +1,6 @@
 //! Inbound: `/in/{slug}` of a source, `/in/{token}/` of an inbox.
 
+mod ingest;
 mod sources;
 
 use axum::body::Body;
@@ -29,6 +30,7 @@ pub fn router(state: &AppState) -> Router {
         .route("/in/{token}", inbox.clone())
         .route("/in/{token}/", inbox.clone())
         .route("/in/{token}/{*rest}", inbox)
+        .merge(ingest::routes())
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(state.clone())
 }

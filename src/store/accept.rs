@@ -20,6 +20,7 @@ use crate::domain::fanout::selects;
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key, MessageKey};
 use crate::domain::message::{Message, NewMessage, Target};
 use crate::domain::principal::Scope;
+use crate::domain::request::takes_requests;
 
 /// A message that is on disk.
 #[derive(Clone, Debug)]
@@ -81,6 +82,7 @@ fn wants(endpoint: &LiveEndpoint, message: &NewMessage) -> bool {
         Target::Only(only) => settings.key == only,
         Target::FanOut => {
             endpoint.takes_messages()
+                && !takes_requests(settings)
                 && selects(
                     &settings.event_types,
                     &settings.channels,
@@ -112,6 +114,9 @@ impl Operation for Accept {
         if let Target::Only(only) = self.message.target {
             match entry.endpoint(only) {
                 None => return Ok(Err(Refusal::NoEndpoint)),
+                Some(endpoint) if takes_requests(&endpoint.settings) => {
+                    return Ok(Err(Refusal::RequestsOnly));
+                }
                 Some(endpoint) if !endpoint.takes_messages() => {
                     return Ok(Err(Refusal::EndpointDisabled));
                 }

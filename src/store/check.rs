@@ -6,6 +6,7 @@
 //! the snapshot it holds meanwhile makes the file of a busy store grow.
 
 mod accounts;
+mod requests;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,13 +25,14 @@ use super::rows::{
 use super::statistics::{self, RolledUp};
 use super::tables::{
     API_KEYS, APPLICATION_ENDPOINTS, APPLICATION_EVENT_TYPES, APPLICATION_JOBS,
-    APPLICATION_MESSAGES, APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT, BRANDINGS, COUNTERS,
-    DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES, ENDPOINT_UIDS, ENDPOINTS,
-    ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, EVENT_TYPE_TOTALS, EVENT_TYPES, IDEMPOTENCY,
-    IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS,
-    RECEIPTS, RECEIVED, RECORD_HISTORY, RECORD_ORDER, RECORDS, REFUSED, RUNNING_JOBS, SEEN,
-    SEEN_ORDER, SOURCE_HOURS, SOURCE_SLUGS, SOURCES, TOKEN_ENDS, TOKEN_OWNERS, TOKENS, TOMBSTONES,
-    USERS, counter, counter_parts, message_uid, number_text, pair, part, text_of, triple,
+    APPLICATION_MESSAGES, APPLICATION_REQUESTS, APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT,
+    BRANDINGS, CLIENT_IDS, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES,
+    ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, EVENT_TYPE_TOTALS,
+    EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, MESSAGE_UIDS,
+    MESSAGES, META, PAYLOADS, RECEIPTS, RECEIVED, RECORD_HISTORY, RECORD_ORDER, RECORDS, REFUSED,
+    REQUEST_ANSWERS, REQUESTS, RUNNING_JOBS, SEEN, SEEN_ORDER, SOURCE_HOURS, SOURCE_SLUGS, SOURCES,
+    TOKEN_ENDS, TOKEN_OWNERS, TOKENS, TOMBSTONES, USERS, counter, counter_parts, message_uid,
+    number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError};
@@ -71,6 +73,7 @@ pub struct CheckReport {
     /// Of all verdicts.
     pub receipts: u64,
     pub records: u64,
+    pub requests: u64,
     pub event_types: u64,
     /// Those that have ended included.
     pub jobs: u64,
@@ -113,6 +116,7 @@ impl Store {
             check.answers()?;
             check.inboxes()?;
             check.sources()?;
+            check.requests()?;
             check.event_types()?;
             check.jobs()?;
             check.rest()?;
@@ -154,6 +158,10 @@ struct Opened {
     inboxes: Rows8,
     inbox_tokens: Uids,
     received: Rows16,
+    requests: Rows8,
+    request_answers: Rows8,
+    application_requests: Rows16,
+    client_ids: Uids,
     sources: Rows8,
     source_slugs: Uids,
     receipts: Rows16,
@@ -206,6 +214,10 @@ impl Opened {
             inboxes: txn.open_table(INBOXES)?,
             inbox_tokens: txn.open_table(INBOX_TOKENS)?,
             received: txn.open_table(RECEIVED)?,
+            requests: txn.open_table(REQUESTS)?,
+            request_answers: txn.open_table(REQUEST_ANSWERS)?,
+            application_requests: txn.open_table(APPLICATION_REQUESTS)?,
+            client_ids: txn.open_table(CLIENT_IDS)?,
             sources: txn.open_table(SOURCES)?,
             source_slugs: txn.open_table(SOURCE_SLUGS)?,
             receipts: txn.open_table(RECEIPTS)?,

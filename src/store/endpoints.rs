@@ -19,11 +19,14 @@ use crate::domain::ids::{ApplicationKey, EndpointKey, Key};
 use crate::domain::job::JobFailure;
 use crate::domain::operational;
 use crate::domain::principal::{Principal, Scope};
+use crate::domain::request::takes_requests;
 use crate::domain::signing::{Scheme, SigningSecret};
 
 /// The value of `application_endpoints` for one that is deleted, but kept so
 /// that old deliveries can show it.
 const DELETED: &[u8] = &[1];
+/// Random bytes in a client id that is made.
+const CLIENT_ID_BYTES: usize = 16;
 
 impl Store {
     /// Makes an endpoint. What `settings` leaves out gets its default; without
@@ -145,6 +148,45 @@ fn uid_taken(
         .is_some_and(|key| own.is_none_or(|own| own.as_u64() != u64::from_be_bytes(*key.value()))))
 }
 
+fn client_id_taken(
+    client_id: Option<&str>,
+    own: Option<EndpointKey>,
+    tables: &Tables<'_>,
+) -> Result<bool, StoreError> {
+    let Some(client_id) = client_id else {
+        return Ok(false);
+    };
+    let holder = tables.client_ids.get(client_id.as_bytes())?;
+    Ok(holder
+        .is_some_and(|key| own.is_none_or(|own| own.as_u64() != u64::from_be_bytes(*key.value()))))
+}
+
+/// Gives an endpoint that takes requests a client id if it has none, and makes
+/// it findable by the one it has.
+fn name_client(
+    settings: &mut Endpoint,
+    before: Option<&Endpoint>,
+    tables: &mut Tables<'_>,
+    batch: &Batch<'_>,
+) -> Result<(), StoreError> {
+    if settings.client_id.is_none() && takes_requests(settings) {
+        let mut random = [0; CLIENT_ID_BYTES];
+        batch.inner.entropy.fill(&mut random);
+        settings.client_id = Some(format!("opt_{:032x}", u128::from_be_bytes(random)));
+    }
+    let old = before.and_then(|before| before.client_id.as_deref());
+    if let Some(old) = old
+        && settings.client_id.as_deref() != Some(old)
+    {
+        tables.client_ids.remove(old.as_bytes())?;
+    }
+    if let Some(client_id) = &settings.client_id {
+        let key = settings.key.as_u64().to_be_bytes();
+        tables.client_ids.insert(client_id.as_bytes(), &key)?;
+    }
+    Ok(())
+}
+
 /// `endpoint` with what `change` names.
 fn changed(mut endpoint: Endpoint, change: EndpointChange) -> Endpoint {
     fn set<T>(field: &mut T, value: Option<T>) {
@@ -170,6 +212,7 @@ fn changed(mut endpoint: Endpoint, change: EndpointChange) -> Endpoint {
     set(&mut endpoint.ascii_body, change.ascii_body);
     set(&mut endpoint.success, change.success);
     set(&mut endpoint.metadata, change.metadata);
+    endpoint.client_id = change.client_id.or(endpoint.client_id);
     endpoint.uid = change.uid.or(endpoint.uid);
     endpoint.retry_schedule = change.retry_schedule.or(endpoint.retry_schedule);
     // Zero takes a limit of its own away.
@@ -220,8 +263,11 @@ impl Operation for Create {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let taken = uid_taken(self.application, self.settings.uid.as_deref(), None, tables)?;
+        let client = client_id_taken(self.settings.client_id.as_deref(), None, tables)?;
         Ok(if taken {
             Err(Refusal::UidTaken)
+        } else if client {
+            Err(Refusal::ClientIdTaken)
         } else {
             Ok(entry)
         })
@@ -257,11 +303,13 @@ impl Operation for Create {
             rate_limit: None,
             success: SuccessRule::default(),
             metadata: BTreeMap::new(),
+            client_id: None,
             created: batch.now,
             updated: batch.now,
             deleted: None,
         };
-        let settings = changed(blank, self.settings);
+        let mut settings = changed(blank, self.settings);
+        name_client(&mut settings, None, tables, batch)?;
         tables
             .application_endpoints
             .insert(&pair(self.application.as_u64(), key.as_u64()), &[] as &[u8])?;
@@ -332,8 +380,12 @@ impl Operation for Update {
             Some(self.key),
             tables,
         )?;
+        let client_id = self.change.client_id.as_deref();
+        let client = client_id_taken(client_id, Some(self.key), tables)?;
         Ok(if taken {
             Err(Refusal::UidTaken)
+        } else if client {
+            Err(Refusal::ClientIdTaken)
         } else {
             Ok(found)
         })
@@ -369,6 +421,7 @@ impl Operation for Update {
         let mut settings = changed(before.settings.clone(), self.change);
         settings.secrets.retain(|secret| secret.is_valid(batch.now));
         settings.updated = batch.now;
+        name_client(&mut settings, Some(&before.settings), tables, batch)?;
         let live = LiveEndpoint { settings, state };
         let told = operational::of_endpoint(Some(&before), &live);
         batch.emit_endpoint(tables, &entry, &live, &told)?;
@@ -519,7 +572,6 @@ impl Operation for Delete {
         last.deleted = Some(batch.now);
         last.secrets.clear();
         last.headers.clear();
-        write_endpoint(&last, tables, &batch.inner.cipher)?;
         tables
             .application_endpoints
             .insert(&pair(self.application.as_u64(), self.key.as_u64()), DELETED)?;
@@ -528,6 +580,10 @@ impl Operation for Delete {
                 .endpoint_uids
                 .remove(endpoint_uid(self.application, uid).as_slice())?;
         }
+        if let Some(client_id) = last.client_id.take() {
+            tables.client_ids.remove(client_id.as_bytes())?;
+        }
+        write_endpoint(&last, tables, &batch.inner.cipher)?;
         sweep::mark(self.key.as_u64(), sweep::Kind::Endpoint, tables)?;
         let what = (AuditAction::EndpointDeleted, deleted.settings.name.clone());
         audit(what, self.principal, &deleted, tables, batch)?;

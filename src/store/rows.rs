@@ -28,13 +28,14 @@ use crate::domain::event_type::{Audience, Content, EventType};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
     ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey, JobKey,
-    MessageKey, ReceivedKey, SourceKey, UserKey,
+    MessageKey, ReceivedKey, RequestKey, SourceKey, UserKey,
 };
 use crate::domain::inbox::{Inbox, Received};
 use crate::domain::job::{Job, JobFilter, JobKind, JobState, Progress, Selection, Standing};
 use crate::domain::message::{JSON, Message, Origin};
 use crate::domain::principal::Capabilities;
 use crate::domain::record::{Fields, Record};
+use crate::domain::request::{RefusedAnswer, Request, RequestState, Try};
 use crate::domain::secret::Secret;
 use crate::domain::session::Token;
 use crate::domain::signing::{Scheme, SigningSecret};
@@ -287,6 +288,7 @@ pub(super) struct EndpointV1 {
     success_body: Option<String>,
     success_content_type: Option<String>,
     metadata: BTreeMap<String, String>,
+    pub(super) client_id: Option<String>,
     created: Timestamp,
     updated: Timestamp,
     pub(super) deleted: Option<Timestamp>,
@@ -351,6 +353,7 @@ impl EndpointV1 {
             success_body: endpoint.success.body.clone(),
             success_content_type: endpoint.success.content_type.clone(),
             metadata: endpoint.metadata.clone(),
+            client_id: endpoint.client_id.clone(),
             created: endpoint.created,
             updated: endpoint.updated,
             deleted: endpoint.deleted,
@@ -410,6 +413,7 @@ impl EndpointV1 {
                 content_type: self.success_content_type,
             },
             metadata: self.metadata,
+            client_id: self.client_id,
             created: self.created,
             updated: self.updated,
             deleted: self.deleted,
@@ -1159,3 +1163,49 @@ impl RecordV1 {
 #[serde(transparent)]
 pub(super) struct RecordFieldsV1(pub(super) Fields);
 row!(RecordFieldsV1, 1);
+
+/// What happened to a request, but for the answer's data.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct RequestV1 {
+    pub(super) application: ApplicationKey,
+    pub(super) endpoint: EndpointKey,
+    question: String,
+    inputs: String,
+    deadline: Timestamp,
+    state: RequestState,
+    tries: Vec<Try>,
+    refused: Vec<RefusedAnswer>,
+}
+row!(RequestV1, 1);
+
+impl From<&Request> for RequestV1 {
+    fn from(request: &Request) -> Self {
+        Self {
+            application: request.application,
+            endpoint: request.endpoint,
+            question: request.question.clone(),
+            inputs: request.inputs.clone(),
+            deadline: request.deadline,
+            state: request.state.clone(),
+            tries: request.tries.clone(),
+            refused: request.refused.clone(),
+        }
+    }
+}
+
+impl RequestV1 {
+    pub(super) fn into_domain(self, key: RequestKey) -> Request {
+        Request {
+            key,
+            application: self.application,
+            endpoint: self.endpoint,
+            question: self.question,
+            inputs: self.inputs,
+            deadline: self.deadline,
+            state: self.state,
+            tries: self.tries,
+            refused: self.refused,
+        }
+    }
+}

@@ -7,10 +7,10 @@
 use redb::ReadableTable as _;
 
 use super::codec::{decode, encode};
-use super::rows::{ApplicationV1, DeliveryV1, InboxV1, MessageV1};
+use super::rows::{ApplicationV1, DeliveryV1, EndpointV1, InboxV1, MessageV1};
 use super::tables::{self, Tables, message_uid, number_text, pair, part, second, triple};
 use super::writer::{Batch, Operation, Refusal, WriteError, read_due, remove_due};
-use super::{Store, StoreError, applications, event_types, jobs, receipts};
+use super::{Store, StoreError, applications, event_types, jobs, receipts, requests};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::environment::OPERATIONAL_UID;
 use crate::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, InboxKey, Key, MessageKey};
@@ -271,6 +271,9 @@ fn sweep_application(
             .application_endpoints
             .remove(&pair(application, endpoint))?;
     }
+    if !requests::sweep(application, tables)? {
+        return Ok(false);
+    }
     if more_endpoints || !event_types::forget_application(application, tables)? {
         return Ok(false);
     }
@@ -315,7 +318,13 @@ fn sweep_endpoint(
         return Ok(false);
     }
     tables.endpoint_states.remove(&endpoint.to_be_bytes())?;
-    tables.endpoints.remove(&endpoint.to_be_bytes())?;
+    let row = tables.endpoints.remove(&endpoint.to_be_bytes())?;
+    let row = row
+        .map(|row| decode::<EndpointV1>(row.value()))
+        .transpose()?;
+    if let Some(client_id) = row.and_then(|row| row.client_id) {
+        tables.client_ids.remove(client_id.as_bytes())?;
+    }
     Ok(true)
 }
 

@@ -126,6 +126,14 @@ tables! {
     record_order, RECORD_ORDER = "record_order": &'static [u8; 16] => &'static [u8];
     /// source, key, 0, received → [`RecordFieldsV1`](super::rows::RecordFieldsV1)
     record_history, RECORD_HISTORY = "record_history": &'static [u8] => &'static [u8];
+    /// request → [`RequestV1`](super::rows::RequestV1)
+    requests, REQUESTS = "requests": &'static [u8; 8] => &'static [u8];
+    /// request → the answer's data, JSON
+    request_answers, REQUEST_ANSWERS = "request_answers": &'static [u8; 8] => &'static [u8];
+    /// application, request → nothing
+    application_requests, APPLICATION_REQUESTS = "application_requests": &'static [u8; 16] => &'static [u8];
+    /// client id → endpoint
+    client_ids, CLIENT_IDS = "client_ids": &'static [u8] => &'static [u8; 8];
     /// environment, name → [`EventTypeV1`](super::rows::EventTypeV1)
     event_types, EVENT_TYPES = "event_types": &'static [u8] => &'static [u8];
     /// application, name of an event type that names it → environment

@@ -32,6 +32,7 @@ use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::environment::Environment;
 use crate::domain::ids::{
     ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, Key, KeySequence, MessageKey,
+    RequestKey,
 };
 use crate::domain::message::Message;
 use crate::domain::principal::Actor;
@@ -77,6 +78,23 @@ pub enum Refusal {
     NoReceived,
     #[error("there is no such record")]
     NoRecord,
+    #[error("there is no such request to an endpoint")]
+    NoRequest,
+    /// It does not sign by optech alone.
+    #[error("the endpoint takes messages, not requests")]
+    NoRequestEndpoint,
+    /// It does.
+    #[error("the endpoint takes requests, not messages")]
+    RequestsOnly,
+    /// Its time is over.
+    #[error("the link works no more")]
+    LinkEnded,
+    /// With other data than this.
+    #[error("the request was answered otherwise")]
+    AnsweredOtherwise,
+    /// Another endpoint has it.
+    #[error("the client id is taken")]
+    ClientIdTaken,
     #[error("there is no such event type")]
     NoEventType,
     /// The environment has one of this name.
@@ -186,6 +204,8 @@ pub enum Change {
     },
     /// A job was made.
     Job,
+    /// A request was made, or something came of it.
+    Request(RequestKey),
     /// The store was opened anew after a failure: what became of the writes
     /// before it is only on disk.
     Reopened,

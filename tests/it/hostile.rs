@@ -18,10 +18,11 @@ use serde_json::{Value, json};
 
 use self::client::{Ask, Sent, Told};
 use self::routes::{
-    EVENT_TYPE, EVENT_TYPE_SENT, Face, Kind, READ_ONLY, READ_ONLY_OF_JOBS, Route, SOURCES_APP,
+    ASKED, EVENT_TYPE, EVENT_TYPE_SENT, Face, Kind, READ_ONLY, READ_ONLY_OF_JOBS, Route,
+    SOURCES_APP,
 };
 use crate::support::app::{KEY, Options, TestApp};
-use crate::support::sink::Sink;
+use crate::support::sink::{Reply, Sink};
 
 const PAYLOAD_BYTES_MAX: usize = 300_000;
 
@@ -52,6 +53,9 @@ struct World {
     messages: Place,
     token: String,
     source: Source,
+    request: String,
+    /// Answers requests, at once.
+    asked: Sink,
     /// An API key and an environment that nothing depends on.
     key: String,
     env: String,
@@ -107,6 +111,8 @@ impl World {
             messages: Place::default(),
             token,
             source: Source::default(),
+            request: String::new(),
+            asked: Sink::start([]).await,
             key: String::new(),
             env: String::new(),
             revoked,
@@ -133,12 +139,30 @@ impl World {
             })
             .await;
         self.source = self.source().await;
+        self.request = self.request().await;
         let made = self.app.post("/api/v1/keys", json!({})).await;
         self.key = made.ok(201).id();
         let body = routes::environment_body();
         let made = self.app.post("/api/v1/environments", body).await;
         self.env = made.ok(201).id();
         self.before = self.app.store.dump();
+    }
+
+    /// A request that was answered.
+    async fn request(&self) -> String {
+        self.asked.always(Reply::status(200).body(r#"{"data":{}}"#));
+        let app = &self.endpoints.app;
+        let asked = json!({
+            "url": self.asked.url(), "uid": ASKED, "signatures": [{"scheme": "optech"}],
+        });
+        let made = self
+            .app
+            .post(&format!("/api/v1/applications/{app}/endpoints"), asked)
+            .await;
+        assert!([201, 409].contains(&made.status), "{}", made.text());
+        let path = format!("/api/v1/applications/{app}/requests");
+        let question = json!({"key": "q", "endpoint": ASKED});
+        self.app.post(&path, question).await.ok(200).id()
     }
 
     async fn source(&self) -> Source {
@@ -239,6 +263,7 @@ impl World {
             "{file}" => assets::path("tokens.css").trim_start_matches("/static/"),
             "{name}" => EVENT_TYPE,
             "{key}" => &self.key,
+            "{req}" => &self.request,
             "{src}" => &self.source.src,
             "{rcv}" => &self.source.rcv,
             "{record}" => RECORD,
@@ -267,6 +292,13 @@ impl World {
     async fn ask(&mut self, what: &str, route: &Route, ask: &Ask, want: &Want) -> Option<Told> {
         self.requests += 1;
         let told = ask.send(self.app.address).await;
+        if route.path.ends_with("/requests") {
+            // What an answer to a question changes comes in time.
+            let now = self.app.now();
+            let open = || self.app.store.requests_to_ask(now).expect("it reads");
+            let settled = async || open().is_empty().then_some(());
+            self.app.until("requests are settled", settled).await;
+        }
         let target = String::from_utf8_lossy(&ask.target);
         let short: String = target.chars().take(200).collect();
         let place = format!("{what}: {} {short} ({})", ask.method, route.path);
@@ -424,7 +456,7 @@ async fn every_field_of_an_answer_has_a_case() {
 fn a_route_without_a_case_is_noticed() {
     let route = Route {
         method: "POST",
-        path: "/api/v1/applications/{app}/requests".to_owned(),
+        path: "/api/v1/applications/{app}/wishes".to_owned(),
     };
     route.good_body();
 }
@@ -844,7 +876,7 @@ async fn fields_of_a_wrong_type_or_length_are_named() {
                 } else if field.name == "uid" || route.path.contains("/environments") {
                     Want::GoodOrTaken
                 } else if matches!(field.kind, Kind::Reference) {
-                    Want::OneOf(&[201, 422])
+                    Want::OneOf(&[200, 201, 409, 422])
                 } else {
                     Want::Good
                 };
@@ -1089,7 +1121,7 @@ async fn queries_that_make_no_sense_are_named() {
 fn shows(known: &str, written: &str) -> bool {
     known == written
         || (written == "before"
-            && ["message", "received", "attempt", "audit", "job"].contains(&known))
+            && ["message", "received", "request", "attempt", "audit", "job"].contains(&known))
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::hostile::routes::{self, Face, Route};
 use crate::support::app::{Answer, KEY, TestApp};
-use crate::support::sink::Sink;
+use crate::support::sink::{Sink, silent_url};
 
 /// One of each thing, by every name that it has.
 #[derive(Clone, Default)]
@@ -27,6 +27,7 @@ struct Place {
     audit: Vec<String>,
     job: Vec<String>,
     /// An event type that is for its application alone.
+    req: Vec<String>,
     /// A source of the application, by id and slug.
     src: Vec<String>,
     rcv: Vec<String>,
@@ -47,6 +48,7 @@ impl Place {
             "{key}" => &self.key,
             "{env}" => &self.env,
             "{job}" => &self.job,
+            "{req}" => &self.req,
             "{src}" => &self.src,
             "{rcv}" => &self.rcv,
             "{record}" => &self.record,
@@ -68,6 +70,7 @@ impl Place {
             &self.env,
             &self.audit,
             &self.job,
+            &self.req,
             &self.src,
             &self.rcv,
             &self.record,
@@ -125,6 +128,12 @@ async fn place(app: &TestApp, key: &str, canary: &str) -> Place {
         .await;
     assert_eq!(kept.status, 200);
     let log = get(&format!("/sources/{}/received", text(&source["id"]))).await;
+    let made = json!({
+        "url": silent_url(), "uid": uid("asked"), "signatures": [{"scheme": "optech"}],
+    });
+    post(&format!("{below}/endpoints"), made).await;
+    let made = json!({"key": uid("question"), "wait": false});
+    let request = post(&format!("{below}/requests"), made).await;
     let sink = Sink::start([]).await;
     let made = json!({
         "url": format!("{}/{canary}", sink.url()), "uid": uid("ep"), "description": uid("about"),
@@ -172,6 +181,7 @@ async fn place(app: &TestApp, key: &str, canary: &str) -> Place {
         env: Vec::new(),
         audit: vec![text(&audit[0]["id"])],
         job: vec![job],
+        req: vec![text(&request["id"])],
         src: vec![text(&source["id"]), text(&source["slug"])],
         rcv: vec![text(&log[0]["id"])],
         record: vec![uid("record")],
@@ -291,6 +301,7 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
             | "/applications/{app}/endpoints"
             | "/applications/{app}/messages"
             | "/applications/{app}/messages/batch"
+            | "/applications/{app}/requests"
             | "/applications/{app}/endpoints/{ep}/secret/rotations"
             | "/applications/{app}/endpoints/{ep}/recoveries"
             | "/applications/{app}/endpoints/{ep}/backfills"
@@ -324,6 +335,7 @@ fn queries(route: &Route, other: &Place) -> Vec<String> {
             "message" => queries.extend(before(&other.msg[..1])),
             "attempt" => queries.extend(before(&other.atmpt)),
             "received" => queries.extend(before(&other.received)),
+            "request" => queries.extend(before(&other.req)),
             "audit" => queries.extend(before(&other.audit)),
             "job" => queries.extend(before(&other.job)),
             "archived" => queries.push("?archived=true".to_owned()),

@@ -34,6 +34,7 @@ mod openapi;
 mod operational_events;
 mod payload_forms;
 mod python_verification;
+mod requests;
 mod restarts;
 mod rotation;
 mod scopes;

@@ -77,6 +77,8 @@ pub(super) struct Shape<'a> {
     success: SuccessShape<'a>,
     /// Yours.
     metadata: &'a BTreeMap<String, String>,
+    /// What its owner calls himself when he answers requests; null while it takes none.
+    client_id: Option<&'a str>,
     /// That Hookpost disabled it, when and why; null when it has not.
     disabled: Option<DisabledShape>,
 }
@@ -192,6 +194,7 @@ pub(super) fn shape<'a>(
             content_type: settings.success.content_type.as_deref(),
         },
         metadata: &settings.metadata,
+        client_id: settings.client_id.as_deref(),
         disabled: endpoint.state.disabled.map(disabled),
     }
 }

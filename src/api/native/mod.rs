@@ -22,6 +22,7 @@ mod portal;
 mod received;
 mod records;
 mod replays;
+mod requests;
 mod sources;
 mod statistics;
 mod store;
@@ -97,6 +98,9 @@ routes! {
     DELETE "/applications/{app}/content" Admin => content::erase_application;
     POST "/applications/{app}/portal-links" Read => portal::create_link;
     DELETE "/applications/{app}/portal-sessions" Manage => portal::end_sessions;
+    GET "/applications/{app}/requests" Read => requests::list;
+    POST "/applications/{app}/requests" Send => requests::create;
+    GET "/applications/{app}/requests/{req}" Read => requests::show;
     GET "/applications/{app}/statistics" Read => statistics::of_application;
     GET "/audit" Admin => audit::list;
     GET "/event-types" Read => event_types::list;

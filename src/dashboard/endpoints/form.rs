@@ -31,6 +31,7 @@ pub(super) struct Texts {
     pub(super) url: String,
     name: String,
     uid: String,
+    client_id: String,
     description: String,
     /// One or more boxes that are checked.
     checked: BTreeSet<String>,
@@ -342,6 +343,7 @@ fn texts_of(place: &Place, live: &LiveEndpoint) -> Texts {
         url: settings.url.clone(),
         name: settings.name.clone(),
         uid: settings.uid.clone().unwrap_or_default(),
+        client_id: settings.client_id.clone().unwrap_or_default(),
         description: settings.description.clone(),
         checked: checked.into_iter().collect(),
         others: others.join("\n"),
@@ -370,6 +372,7 @@ impl Texts {
             url: text("url"),
             name: text("name"),
             uid: text("uid"),
+            client_id: text("clientId"),
             description: text("description"),
             checked: form.all("event").map(str::to_owned).collect(),
             others: text("others"),
@@ -399,6 +402,9 @@ impl Texts {
         }
         if !self.uid.is_empty() {
             put("uid", json!(self.uid));
+        }
+        if !self.client_id.is_empty() {
+            put("clientId", json!(self.client_id));
         }
         put("name", json!(self.name));
         put("description", json!(self.description));

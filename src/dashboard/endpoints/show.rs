@@ -14,6 +14,7 @@ use super::{answer, first_due, found, link};
 use crate::domain::audit::AuditAction;
 use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::ids::{EndpointKey, Key as _, MessageKey};
+use crate::domain::request::takes_requests;
 use crate::domain::statistics::{Counter, Period, Resolution};
 use crate::domain::time::Timestamp;
 use crate::http::paging::Params;
@@ -308,6 +309,8 @@ struct TestingPage {
     tabs: Tabs,
     url: String,
     disabled: bool,
+    /// Where it is validated, if it takes requests.
+    validate: Option<String>,
     types: Vec<TypeChoice>,
     chosen: String,
     payload: String,
@@ -353,6 +356,7 @@ pub(in super::super) async fn testing(place: Place, params: Params) -> Answered 
         tabs: Tabs::new(&place, &live, "testing"),
         url: settings.url.clone(),
         disabled: !live.takes_messages(),
+        validate: takes_requests(settings).then(|| link(&place, settings.key, "/validations")),
         types: listed
             .into_iter()
             .map(|one| TypeChoice {

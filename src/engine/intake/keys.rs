@@ -28,6 +28,8 @@ const KEYS_KEPT: Duration = Duration::from_mins(10);
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// How soon after a failure it is tried again.
 const FAILURE_KEPT: Duration = Duration::from_secs(5);
+/// Bytes of a certificate chain or a key set.
+const KEY_BYTES_MAX: usize = 64 * 1024;
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
 /// Where Plaid's keys are when a source does not say.
 const PLAID_HOST: &str = "production.plaid.com";
@@ -143,6 +145,7 @@ fn get(url: &str) -> Result<OutboundRequest, String> {
         headers,
         body: Bytes::new(),
         timeout: FETCH_LIMIT,
+        keep_bytes: KEY_BYTES_MAX,
     })
 }
 

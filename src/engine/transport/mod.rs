@@ -37,7 +37,7 @@ use self::connect::{ConnectInfo, Connector, Egress, blocked, micros_since};
 use self::failure::{HEAD_TOO_LARGE, connect_error, outcome_of, protocol};
 use crate::domain::address::{DestinationPolicy, EndpointUrl, UrlRefusal};
 use crate::domain::attempt::{
-    CapturedResponse, Exchange, Outcome, RESPONSE_BODY_KEPT_BYTES, RESPONSE_BODY_READ_BYTES, Timing,
+    CapturedResponse, Exchange, Outcome, RESPONSE_BODY_READ_BYTES, Timing,
 };
 
 pub use self::connect::{CONNECT_ALL_LIMIT, CONNECT_LIMIT, Dialler, SystemDialler};
@@ -73,6 +73,8 @@ pub struct OutboundRequest {
     pub body: Bytes,
     /// For everything from resolving to the last byte of the response's body.
     pub timeout: Duration,
+    /// Bytes of the response's body that are kept.
+    pub keep_bytes: usize,
 }
 
 /// Sends requests: over the network in production, from a script in simulations.
@@ -153,7 +155,7 @@ impl HttpTransport {
     }
 
     async fn exchange(&self, request: OutboundRequest) -> Exchange {
-        let mut attempt = Attempt::start(request.timeout);
+        let mut attempt = Attempt::start(request.timeout, request.keep_bytes);
         let call = match self.judged_call(request) {
             Ok(call) => call,
             Err(outcome) => return attempt.failed(outcome),
@@ -239,6 +241,7 @@ impl Call {
 struct Attempt {
     started: Instant,
     deadline: Instant,
+    keep_bytes: usize,
     connection: Option<CaptureConnection>,
     /// Filled in as far as the attempt gets.
     timing: Timing,
@@ -246,11 +249,12 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn start(timeout: Duration) -> Self {
+    fn start(timeout: Duration, keep_bytes: usize) -> Self {
         let started = Instant::now();
         Self {
             started,
             deadline: started + timeout,
+            keep_bytes,
             connection: None,
             timing: Timing::default(),
             peer: None,
@@ -348,7 +352,7 @@ impl Attempt {
             self.never_reuse_connection();
         }
         let mut captured = captured_head(&head.headers);
-        let reading = keep_body(&mut body, &mut captured);
+        let reading = keep_body(&mut body, &mut captured, self.keep_bytes);
         let ended = timeout_at(self.deadline, reading).await;
         if let Some(info) = head.extensions.get::<Arc<ConnectInfo>>() {
             if matches!(ended, Ok(BodyEnd::Reached)) {
@@ -415,11 +419,16 @@ enum BodyEnd {
 
 /// Reads the body up to the limit and keeps its beginning in `captured`,
 /// which is right about what it holds whenever this is dropped.
-async fn keep_body(body: &mut Incoming, captured: &mut CapturedResponse) -> BodyEnd {
+async fn keep_body(
+    body: &mut Incoming,
+    captured: &mut CapturedResponse,
+    keep_bytes: usize,
+) -> BodyEnd {
+    let read_bytes_max = keep_bytes.max(RESPONSE_BODY_READ_BYTES);
     let mut read_bytes = 0;
     while !body.is_end_stream() {
         captured.truncated = true;
-        if read_bytes >= RESPONSE_BODY_READ_BYTES {
+        if read_bytes >= read_bytes_max {
             return BodyEnd::NotReached;
         }
         match body.frame().await {
@@ -430,14 +439,14 @@ async fn keep_body(body: &mut Incoming, captured: &mut CapturedResponse) -> Body
                     continue;
                 };
                 read_bytes += data.len();
-                let room = RESPONSE_BODY_KEPT_BYTES - captured.body.len();
+                let room = keep_bytes - captured.body.len();
                 captured
                     .body
                     .extend_from_slice(&data[..data.len().min(room)]);
             }
         }
     }
-    captured.truncated = read_bytes > RESPONSE_BODY_KEPT_BYTES;
+    captured.truncated = read_bytes > keep_bytes;
     BodyEnd::Reached
 }
 

@@ -408,6 +408,7 @@ fn endpoints_have_their_bytes() {
         success_body: None,
         success_content_type: None,
         metadata: BTreeMap::new(),
+        client_id: None,
         created: T,
         updated: T,
         deleted: None,
@@ -416,7 +417,7 @@ fn endpoints_have_their_bytes() {
     check(
         &bare(),
         "0101020000001268747470733a2f2f612e6578616d706c652f01000000020001 \
-         000000000000000000fbe8b584a034fbe8b584a0340003010203",
+         00000000000000000000fbe8b584a034fbe8b584a0340003010203",
     );
     let full = EndpointV1 {
         name: "n".into(),
@@ -447,6 +448,7 @@ fn endpoints_have_their_bytes() {
         success_body: Some("OK".into()),
         success_content_type: Some("text/plain".into()),
         metadata: BTreeMap::from([("k".into(), "v".into())]),
+        client_id: Some("opt_1".into()),
         deleted: Some(T),
         ..bare()
     };
@@ -455,7 +457,7 @@ fn endpoints_have_their_bytes() {
         "010102016e01017501641268747470733a2f2f612e6578616d706c652f000101 \
          076f726465722e2a01016303010203782d6f0303782d63050100012e0200012e \
          0301030002743d0200012c010101028827e0a712019875016401c80101024f4b \
-         010a746578742f706c61696e01016b0176fbe8b584a034fbe8b584a03401fbe8 \
+         010a746578742f706c61696e01016b017601056f70745f31fbe8b584a034fbe8b584a03401fbe8 \
          b584a03403010203",
     );
     let secrets = EndpointSecretsV1 {
@@ -794,6 +796,58 @@ fn sources_and_what_came_to_them() {
     check(&RecordFieldsV1(fields), "010101610131");
 }
 
+#[test]
+fn requests() {
+    let request = RequestV1 {
+        application: ApplicationKey::from_u64(1),
+        endpoint: EndpointKey::from_u64(2),
+        question: "q".to_owned(),
+        inputs: "{}".to_owned(),
+        deadline: T,
+        state: RequestState::Pending { handed_over: true },
+        tries: vec![Try {
+            at: T,
+            took_us: 5,
+            status: 202,
+            detail: "d".to_owned(),
+        }],
+        refused: vec![RefusedAnswer {
+            at: T,
+            status: 403,
+            reason: "r".to_owned(),
+        }],
+    };
+    check(
+        &request,
+        "0101020171027b7dfbe8b584a034000101fbe8b584a03405ca01016401fbe8b584a03493030172",
+    );
+    let answered = RequestV1 {
+        state: RequestState::Answered {
+            at: T,
+            by_link: true,
+            body_hash: [3; 32],
+        },
+        tries: Vec::new(),
+        refused: Vec::new(),
+        ..request
+    };
+    check(
+        &answered,
+        "0101020171027b7dfbe8b584a03401fbe8b584a0340103030303030303030303030303030303030303030303030303030303030303030000",
+    );
+    let failed = RequestV1 {
+        state: RequestState::Failed {
+            at: T,
+            reason: "r".to_owned(),
+        },
+        ..answered
+    };
+    check(
+        &failed,
+        "0101020171027b7dfbe8b584a03402fbe8b584a03401720000",
+    );
+}
+
 /// Decodes `bytes` as every row there is; only a panic is wrong.
 fn decode_as_any(bytes: &[u8]) {
     let _ = decode::<EnvironmentV1>(bytes);
@@ -811,6 +865,7 @@ fn decode_as_any(bytes: &[u8]) {
     let _ = decode::<AnswerV1>(bytes);
     let _ = decode::<InboxV1>(bytes);
     let _ = decode::<ReceivedV1>(bytes);
+    let _ = decode::<RequestV1>(bytes);
     let _ = decode::<SourceV1>(bytes);
     let _ = decode::<SourceSecretsV1>(bytes);
     let _ = decode::<ReceiptV1>(bytes);

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
-use crate::support::sink::{Reply, Sink};
+use crate::support::sink::{Reply, Sink, silent_url};
 use crate::support::visitor::Visitor;
 
 /// One of each thing in an environment.
@@ -26,6 +26,7 @@ struct Things {
     key: String,
     user: String,
     src: String,
+    req: String,
     rcv: String,
     record: String,
     name: String,
@@ -46,6 +47,7 @@ impl Things {
             ("{user}", &self.user),
             ("{other}", &self.env),
             ("{src}", &self.src),
+            ("{req}", &self.req),
             ("{rcv}", &self.rcv),
             ("{record}", &self.record),
             ("{name}", &self.name),
@@ -57,7 +59,7 @@ impl Things {
         filled
     }
 
-    fn ids(&self) -> [&str; 11] {
+    fn ids(&self) -> [&str; 12] {
         let ids = [
             &self.app,
             &self.ep,
@@ -67,6 +69,7 @@ impl Things {
             &self.key,
             &self.user,
             &self.src,
+            &self.req,
             &self.rcv,
             &self.record,
             &self.canary,
@@ -100,6 +103,10 @@ async fn things(app: &TestApp, key: &str, env: &str, canary: &str) -> Things {
     event.send().await.ok(200);
     let log = format!("/sources/{}/received", id(&source));
     let log = ask("GET", &log, json!({})).await;
+    let body = json!({"url": silent_url(), "signatures": [{"scheme": "optech"}]});
+    let asked = ask("POST", &format!("{below}/endpoints"), body).await;
+    let body = json!({"key": named("question"), "endpoint": id(&asked), "wait": false});
+    let request = ask("POST", &format!("{below}/requests"), body).await;
     let sink = Sink::start([Reply::status(500)]).await;
     let body = json!({"url": format!("{}/{canary}", sink.url()), "description": named("ep")});
     let endpoint = id(&ask("POST", &format!("{below}/endpoints"), body).await);
@@ -136,6 +143,7 @@ async fn things(app: &TestApp, key: &str, env: &str, canary: &str) -> Things {
         key: id(&made),
         user: app.store.ids().text(user),
         src: id(&source),
+        req: id(&request),
         rcv: id(&log[0]),
         record: named("record"),
         name: name.as_str().expect("a name").to_owned(),

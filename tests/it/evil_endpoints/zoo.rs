@@ -295,6 +295,7 @@ impl Sender {
             headers,
             body: Bytes::from_static(b"{\"n\":1}"),
             timeout,
+            keep_bytes: hookpost::domain::attempt::RESPONSE_BODY_KEPT_BYTES,
         };
         self.transport.send(request).await
     }

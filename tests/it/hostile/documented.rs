@@ -139,7 +139,7 @@ async fn queries_that_a_route_knows_are_described() {
             .queries()
             .iter()
             .map(|name| match *name {
-                "message" | "attempt" | "received" | "audit" | "job" => "before",
+                "message" | "attempt" | "received" | "request" | "audit" | "job" => "before",
                 other => other,
             })
             .collect();

@@ -12,6 +12,9 @@ pub(super) const EVENT_TYPE_SENT: &str = "a.sent";
 /// The uid of the application whose sources come and go.
 pub(super) const SOURCES_APP: &str = "with-sources";
 
+/// The uid of the endpoint that is asked.
+pub(super) const ASKED: &str = "asked";
+
 /// A name that no event type has yet.
 fn new_name() -> String {
     static MADE: AtomicUsize = AtomicUsize::new(0);
@@ -143,6 +146,9 @@ impl Route {
                 | "/applications/{app}/endpoints/{ep}/replays",
             ) => Some(json!({"since": 0})),
             ("PUT", "/jobs/{job}") => Some(json!({"ratePerSecond": 5})),
+            ("POST", "/applications/{app}/requests") => {
+                Some(json!({"key": "q", "endpoint": ASKED}))
+            }
             ("POST", "/sources") => {
                 Some(json!({"application": SOURCES_APP, "verification": {"preset": "none"}}))
             }
@@ -170,6 +176,13 @@ impl Route {
             "/event-types/imports" => import_fields(),
             "/inboxes" | "/inboxes/{token}" => inbox_fields(),
             "/sources" | "/sources/{src}" => source_fields(create),
+            "/applications/{app}/requests" => vec![
+                field("key", Kind::Text(1, 256)).required(),
+                field("inputs", Kind::Settings),
+                field("endpoint", Kind::Reference),
+                field("timeoutSeconds", Kind::Number(1, 600)),
+                field("wait", Kind::Flag),
+            ],
             "/sources/{src}/received/{rcv}/verifications" => {
                 vec![field("secret", Kind::Lax(4096)), field("keep", Kind::Flag)]
             }
@@ -227,6 +240,8 @@ impl Route {
                 &["received", "pageSize"]
             }
             "/sources" => &["application"],
+            "/applications/{app}/requests" => &["request", "pageSize"],
+            "/applications/{app}/requests/{req}" => &["wait"],
             "/sources/{src}/received" => &["received", "verdict", "pageSize"],
             "/sources/{src}/records" => &["received", "search", "pageSize"],
             "/applications/{app}/endpoints/{ep}/attempts"
@@ -595,6 +610,7 @@ fn endpoint_fields(create: bool) -> Vec<Field> {
         field("success", Kind::Number(200, 599)).inside(|value| json!({"status": value})),
         field("success", Kind::Text(0, 1024)).inside(|value| json!({"body": value})),
         field("success", Kind::Text(1, 256)).inside(|value| json!({"contentType": value})),
+        field("clientId", Kind::Reference),
         field("metadata", Kind::Object),
         entry("metadata", Kind::Free(4095)),
     ]
@@ -628,6 +644,13 @@ pub(super) const READ_ONLY: &[&str] = &[
     "secrets",
     "secretCount",
     "contentType",
+    "status",
+    "data",
+    "link",
+    "linkEnds",
+    "tries",
+    "refused",
+    "settled",
     "verdict",
     "message",
     "counts",

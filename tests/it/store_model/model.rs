@@ -67,6 +67,7 @@ pub(super) struct Model {
 /// `over`, and `under` where `over` says nothing.
 fn merged(over: EndpointChange, under: EndpointChange) -> EndpointChange {
     EndpointChange {
+        client_id: None,
         name: over.name.or(under.name),
         uid: over.uid.or(under.uid),
         description: over.description.or(under.description),

@@ -354,7 +354,10 @@ impl TestApp {
             .await;
         };
         let tasks = vec![
-            tokio::spawn(engine.run()),
+            tokio::spawn({
+                engine.ask_again();
+                engine.run()
+            }),
             tokio::spawn(engine.clone().prune(retention)),
             tokio::spawn(engine.clone().run_jobs()),
             tokio::spawn(engine.clone().keep_counts()),

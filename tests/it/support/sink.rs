@@ -207,3 +207,12 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     reply.response()
 }
+
+/// A URL at which somebody listens and never says a word: what is asked there
+/// stays as it is for the length of a test.
+pub(crate) fn silent_url() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("is bound");
+    Box::leak(Box::new(listener));
+    format!("http://{address}/")
+}

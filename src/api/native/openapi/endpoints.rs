@@ -7,7 +7,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
-use super::fields::{Fields, flag, list, map, number, text, word};
+use super::fields::{Fields, any_text, flag, list, map, number, text, word};
 use super::operation::Operation;
 use super::{ENDPOINT_ID, MADE_MS, Noun, page_size};
 use crate::api::native::endpoints::{SchemeShape, SecretShape, Shape};
@@ -204,6 +204,11 @@ fn input(name: &'static str, create: bool) -> Fields {
         .optional("rateLimit", number(0, u64::from(RATE_LIMIT_MAX)), "Deliveries a second; 0 takes the limit away.")
         .optional("success", success, "What counts as delivered; any 2xx when not given.")
         .optional("metadata", map(), "Yours: names and texts, 4 KB together.")
+        .optional(
+            "clientId",
+            any_text(),
+            "What its owner calls himself when he answers requests; made when not given.",
+        )
 }
 
 const HEADERS_SAY: &str = "Sent with every delivery, at most 20. Values whose names say secret, token, auth, key and the like are shown as `••••`, and `••••` put back keeps the stored value.";
@@ -232,6 +237,7 @@ pub(super) fn example() -> Value {
         "rateLimit": null,
         "success": {"status": null, "body": null, "contentType": null},
         "metadata": {},
+        "clientId": null,
         "disabled": null,
     })
 }

@@ -18,6 +18,7 @@ mod messages;
 mod operation;
 mod portal;
 mod problems;
+mod requests;
 mod server;
 mod sources;
 mod statistics;
@@ -62,6 +63,7 @@ const PARAMETERS: &[(&str, &str, &str)] = &[
     ("job", JOB_ID, "Id of the job."),
     ("token", INBOX_TOKEN, "Token of the inbox."),
     ("src", "shop", "Id or slug of the source."),
+    ("req", REQUEST_ID, "Id of the request."),
     ("rcv", RECEIVED_ID, "Id of what was received."),
     ("record", "F-95ad51b6", "Key of the record."),
     ("env", "staging", "Id or name of the environment."),
@@ -76,6 +78,7 @@ const ATTEMPT_ID: &str = "atmpt_3k0QzTBcNe9gMjZnU6rAt3PhF8d";
 const JOB_ID: &str = "job_3k0QzTGhTk9mRpEsZ2wFz9VnL4i";
 const KEY_ID: &str = "key_3k0QzTHiUm1oStGtA3xGa1WoM5j";
 const SOURCE_ID: &str = "src_3k0QzTJjVn2pTuHuB4yHb2XpN6k";
+const REQUEST_ID: &str = "req_3k0QzTKkWo3qUvIvC5zIc3YqO7l";
 const RECEIVED_ID: &str = "rcv_3k0QzTEfRh5jNmCqX0uDx7TlJ2g";
 const INBOX_TOKEN: &str = "q3Zr8vT1kXw0bNfYhR2mVq7L";
 const MADE_MS: u64 = 1_795_305_600_000;
@@ -101,6 +104,7 @@ fn nouns() -> Vec<Noun> {
         statistics::noun(),
         inboxes::noun(),
         sources::noun(),
+        requests::noun(),
         portal::noun(),
         environments::noun(),
         keys::noun(),
