@@ -560,14 +560,14 @@ pub const ALL: &[Preset] = &[
     Preset {
         name: "deepgram",
         label: "Deepgram",
-        scheme: token("dg-token", ""),
-        secret: SecretRule::Required("the id of the API key that the request was made with"),
+        scheme: Scheme::Basic,
+        secret: SecretRule::Required("user:password"),
         event_id: Some(Field("/metadata/request_id")),
         steps: &[
-            "Pass this source's URL as the callback of a request.",
-            "Copy the id of the API key that makes the requests into this form.",
+            "Make up a user and a password, put them here as user:password, and save.",
+            "Pass this source's URL as the callback of a request, with both in it: https://user:password@host/in/...",
         ],
-        page: "https://developers.deepgram.com/docs/using-callbacks-to-return-transcripts-to-your-server",
+        page: "https://developers.deepgram.com/docs/callback",
         ..SIGNED
     },
     Preset {
