@@ -22,7 +22,12 @@ use crate::domain::time::Timestamp;
 
 /// Certificates of a chain that are looked at.
 const CHAIN_MAX: usize = 6;
-const PAYPAL_NAME: &str = "messageverificationcerts.paypal.com";
+/// Whom PayPal's certificates are for: live, and in its sandbox.
+/// Source: `SSLUtil.validateCertificateChain` of PayPal's SDK for Java.
+const PAYPAL_NAMES: [&str; 2] = [
+    "messageverificationcerts.paypal.com",
+    "messageverificationcerts.sandbox.paypal.com",
+];
 
 pub(super) fn verify_paypal(
     verifier: &Verifier,
@@ -79,9 +84,13 @@ fn paypal_key(
     verified.map_err(|_| {
         wrong("its chain does not end in a known authority, or it is not valid now")
     })?;
-    let name = ServerName::try_from(PAYPAL_NAME).expect("a DNS name");
-    leaf.verify_is_valid_for_subject_name(&name)
-        .map_err(|_| wrong("it is for another name"))?;
+    let is_for = |name| {
+        let name = ServerName::try_from(name).expect("a DNS name");
+        leaf.verify_is_valid_for_subject_name(&name).is_ok()
+    };
+    if !PAYPAL_NAMES.into_iter().any(is_for) {
+        return Err(wrong("it is for another name"));
+    }
     Public::from_der(&leaf.subject_public_key_info()).ok_or(wrong("its key is of another kind"))
 }
 
