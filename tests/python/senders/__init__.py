@@ -1,0 +1,1 @@
+"""How providers send webhooks, by code that shares nothing with Hookpost."""
