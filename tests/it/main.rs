@@ -33,6 +33,7 @@ mod layers;
 mod openapi;
 mod operational_events;
 mod payload_forms;
+mod presets;
 mod python_verification;
 mod requests;
 mod restarts;

@@ -10,16 +10,17 @@ certificates below end in. Each line on stdin asks, and is answered by a line:
 all of them; a list of such asks for each. The answer is a list of:
 
     {"preset", "variant", "slug", "secrets", "settings", "signature" (of custom),
-     "event_type", "event_id", "cases", "handshakes", "forgeries", "serve"}
+     "event_type", "event_id", "wants", "cases", "handshakes", "forgeries", "serve"}
 
 A request is {"method", "query", "headers", "body_base64"}. "cases" has "good";
 "replayed", the same bytes again; "retried", the same event sent and signed a
 second time; "next", another event of the same moment; "wrong_secret"; "tampered";
-and "late", too old by a second. It is null where there is no such thing: no id
+"late", too old by a second; and "oldest", as old as it may be. It is null where there is no such thing: no id
 of an event, nothing that could be wrong or changed, no time that is judged.
 "handshakes" are to be made in that order, before the cases; each has the "answer"
 that the provider wants and the "verdict". "forgeries" are to be refused. "serve"
-has what is fetched: {url: {"content_type", "body_base64"}}.
+has what is fetched: {url: {"content_type", "body_base64"}}. "wants" has "status"
+and "body" of the answer to an event, where the provider is choosy.
 """
 
 import json
@@ -27,7 +28,7 @@ import sys
 from typing import Any
 
 from senders import general, keys, public_keys, templates, tokens, whole_body
-from senders.base import HANDSHAKE, Moment, Provider, Request, b64
+from senders.base import HANDSHAKE, Moment, Provider, Request, b64, unsigned
 
 MODULES = (general, public_keys, templates, tokens, whole_body)
 SLUG = "<slug>"
@@ -55,8 +56,16 @@ def cases(provider: Provider, now_ms: int, url: str) -> dict[str, Request | None
         "next": provider.send(at("next")),
         "wrong_secret": wrong_key and provider.send(at("wrong"), wrong_key),
         "tampered": provider.tamper(provider.send(at("tampered"))) if tampers else None,
+        "oldest": None if late_s is None else provider.send(at("oldest", late_s * 1000)),
         "late": None if late_s is None else provider.send(at("late", (late_s + 1) * 1000)),
     }
+
+
+def forgeries(provider: Provider, at: Moment) -> dict[str, Request]:
+    """Requests that nobody signed, and what else may be tried with that provider."""
+    if provider.sign is unsigned:
+        return {}
+    return {"unsigned": provider.event(at).request, **provider.forgeries(provider, at)}
 
 
 def described(provider: Provider, now_ms: int, url: str) -> dict[str, Any]:
@@ -74,11 +83,12 @@ def described(provider: Provider, now_ms: int, url: str) -> dict[str, Any]:
         "signature": provider.signature,
         "event_type": good.type,
         "event_id": good.id,
+        "wants": provider.wants,
         "cases": {name: request and request.as_json() for name, request in requests.items()},
         "handshakes": [one.as_json() for one in provider.handshakes(provider, asking)],
         "forgeries": [
             {"name": name, "request": request.as_json()}
-            for name, request in provider.forgeries(provider, forging).items()
+            for name, request in forgeries(provider, forging).items()
         ],
         "serve": {
             url: {"content_type": content_type, "body_base64": b64(body)}

@@ -5,8 +5,10 @@ which presets have none.
 """
 
 import base64
+import contextlib
 import functools
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -382,7 +384,9 @@ SECRETS_LEARNED = {"asana", "notion"}
 
 def takes(check: Callable[[Sent], bool], sent: Sent) -> tuple[bool, str]:
     try:
-        return bool(check(sent)), ""
+        # Some packages print what they think of it.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return bool(check(sent)), ""
     except Exception as error:  # Whatever a package raises is a refusal.
         return False, f"{type(error).__name__}: {error}"
 
@@ -442,7 +446,7 @@ class Presets(unittest.TestCase):
                 continue
             _, check, _ = CHECKS[way["preset"]]
             for forgery in way["forgeries"]:
-                name = (way["slug"], forgery["name"])
+                name = (way["preset"], forgery["name"])
                 # Its package does not look at the whole name.
                 if name in {("paypal", "of another name"), ("paypal", "from elsewhere")}:
                     continue
@@ -457,4 +461,4 @@ class Presets(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(warnings="ignore")

@@ -161,6 +161,8 @@ class Provider:
     settings: dict[str, str] = field(default_factory=dict)
     # Of the preset `custom`, as in the API.
     signature: dict[str, Any] | None = None
+    # What the provider wants to be answered to an event, where it is choosy.
+    wants: dict[str, Any] = field(default_factory=dict)
     # Seconds that a request may be old; None: it says no time that is judged.
     tolerance_s: int | None = None
     tamper: Callable[[Request], Request] | None = adding
@@ -176,7 +178,8 @@ class Provider:
 
     @property
     def slug(self) -> str:
-        return f"{self.preset}-{self.variant}".replace(" ", "-").rstrip("-").lower()
+        words = ["from", self.preset, *self.variant.lower().split()]
+        return "-".join(words)
 
     def wrong_key(self) -> Any:
         if self.wrong is None and isinstance(self.key, str):

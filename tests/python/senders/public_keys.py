@@ -238,7 +238,7 @@ def fusionauth_providers() -> list[Provider]:
             "fusionauth", fusionauth, sign, variant=variant, key=key, wrong=wrong, **more
         )
 
-    text = "an HMAC key, ключ"
+    text = "an HMAC key of thirty-two bytes, ключ"
     return [
         signed("HS256", None, text, "another", secrets=(text,)),
         signed(
@@ -513,6 +513,7 @@ def providers(now_ms: int) -> list[Provider]:
         "key": ed25519,
         "wrong": keys.ed25519_key("another"),
         "secrets": (keys.raw_public(ed25519).hex(),),
+        "wants": {"status": 204, "body": ""},
         "tolerance_s": 300,
     }
     return [

@@ -377,7 +377,7 @@ def twitch(at: Moment) -> Event:
 
 
 def twitch_sign(key: str, at: Moment, request: Request) -> Request:
-    sent = at.rfc3339("%Y-%m-%dT%H:%M:%S.634234626Z")
+    sent = at.rfc3339("%Y-%m-%dT%H:%M:%S.%f626Z")
     signed = (request.header("Twitch-Eventsub-Message-Id"), sent, request.body)
     return request.plus(
         ("Twitch-Eventsub-Message-Timestamp", sent),
@@ -487,6 +487,7 @@ def providers(_now_ms: int) -> list[Provider]:
             "adyen",
             adyen,
             adyen_sign,
+            wants={"body": "[accepted]"},
             key="44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056",
             tamper=replacing(b'"value":1131', b'"value":9131'),
         ),
@@ -514,6 +515,7 @@ def providers(_now_ms: int) -> list[Provider]:
             "dropbox-sign",
             dropbox_sign,
             dropbox_sign_sign,
+            wants={"status": 200, "body": "Hello API Event Received"},
             key="b9bc1ff8a9e0ad4f6a9d7a6d5e0c3f1b2a4d6e8f",
             tamper=replacing(DROPBOX_SIGN_EVENT.encode(), b"signature_request_sent"),
         ),

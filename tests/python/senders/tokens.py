@@ -196,6 +196,7 @@ def providers(_now_ms: int) -> list[Provider]:
             "microsoft-graph",
             microsoft_graph,
             microsoft_graph_sign,
+            wants={"status": 202},
             key="secretClientValue",
             tamper=microsoft_graph_tamper,
             handshakes=microsoft_graph_handshakes,

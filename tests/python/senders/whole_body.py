@@ -34,7 +34,13 @@ def asana_handshakes(provider: Provider, _at: Moment) -> list[Handshake]:
 
     return [
         Handshake("X-Hook-Secret", told(provider.key), headers={"x-hook-secret": provider.key}),
-        Handshake("another secret", told("a stranger's"), status=403, verdict="rejected"),
+        Handshake(
+            "another secret",
+            told("a stranger's"),
+            status=403,
+            body="Not accepted.",
+            verdict="rejected",
+        ),
     ]
 
 
@@ -464,6 +470,7 @@ def providers(_now_ms: int) -> list[Provider]:
             "xero",
             xero,
             body_base64("x-xero-signature"),
+            wants={"status": 200, "body": ""},
             key="RU0a6cX0Tg2hm3uvPlTk0zYpJHk5qv2Ci5N7p8rR4sY=",
             handshakes=xero_handshakes,
         ),
