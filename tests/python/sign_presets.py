@@ -13,10 +13,11 @@ all of them; a list of such asks for each. The answer is a list of:
      "event_type", "event_id", "wants", "cases", "handshakes", "forgeries", "serve"}
 
 A request is {"method", "query", "headers", "body_base64"}. "cases" has "good";
-"replayed", the same bytes again; "retried", the same event sent and signed a
+"replayed", the same bytes again; "retried", the same event written and signed a
 second time; "next", another event of the same moment; "wrong_secret"; "tampered";
-"late", too old by a second; and "oldest", as old as it may be. It is null where there is no such thing: no id
-of an event, nothing that could be wrong or changed, no time that is judged.
+"late", too old by a second; and "oldest", as old as it may be. It is null where
+there is no such thing: no id of an event, nothing that could be wrong or
+changed, no time that is judged.
 "handshakes" are to be made in that order, before the cases; each has the "answer"
 that the provider wants and the "verdict". "forgeries" are to be refused. "serve"
 has what is fetched: {url: {"content_type", "body_base64"}}. "wants" has "status"
@@ -52,7 +53,7 @@ def cases(provider: Provider, now_ms: int, url: str) -> dict[str, Request | None
     return {
         "good": good,
         "replayed": good,
-        "retried": provider.send(at("good", 1000)) if has_id else None,
+        "retried": provider.send_again(at("good", 1000)) if has_id else None,
         "next": provider.send(at("next")),
         "wrong_secret": wrong_key and provider.send(at("wrong"), wrong_key),
         "tampered": provider.tamper(provider.send(at("tampered"))) if tampers else None,

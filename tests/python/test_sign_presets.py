@@ -81,10 +81,8 @@ def adyen(sent: Sent) -> bool:
 def box(sent: Sent) -> bool:
     from box_sdk_gen.managers.webhooks import WebhooksManager
 
-    primary, secondary = [*sent.secrets, None][:2]
-    if secondary is None:
-        # The only one is the secondary.
-        primary, secondary = "another", primary
+    # One that is alone may be either.
+    primary, secondary = sent.secrets[0], sent.secrets[-1]
     return WebhooksManager.validate_message(
         sent.text, sent.headers, primary, secondary_key=secondary
     )

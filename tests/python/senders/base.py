@@ -191,6 +191,13 @@ class Provider:
             return (self.key,) if isinstance(self.key, str) else ()
         return self.secrets
 
+    def send_again(self, at: Moment) -> Request:
+        """The same event, written and signed once more: what tells it is its id alone."""
+        request = self.event(at).request
+        if JSON in request.headers:
+            request = replace(request, body=request.body + b"\n")
+        return self.sign(self.key, at, request)
+
     def send(self, at: Moment, key: Any = None) -> Request:
         """An event of that moment, signed."""
         return self.sign(self.key if key is None else key, at, self.event(at).request)

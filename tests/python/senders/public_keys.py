@@ -343,6 +343,7 @@ def pubsub_provider() -> Provider:
         pubsub_sign,
         key=key,
         wrong=keys.rsa_key("another"),
+        wants={"status": 204},
         settings={"audience": AUDIENCE, "serviceAccount": PUSHER},
         tolerance_s=TOKEN_LIFE_S + LEEWAY_S,
         tamper=pubsub_tamper,

@@ -466,13 +466,15 @@ def zoom_handshakes(provider: Provider, at: Moment) -> list[Handshake]:
     name = "endpoint.url_validation"
     payload = {"event": name, "payload": {"plainToken": plain}, "event_ts": at.now_ms}
     encrypted = mac(provider.key, plain).hex()
+    forged = zoom_sign(provider.wrong_key(), at, json_request(payload))
     return [
         Handshake(
             name,
             zoom_sign(provider.key, at, json_request(payload)),
             body=json.dumps({"plainToken": plain, "encryptedToken": encrypted}),
             headers={"content-type": "application/json"},
-        )
+        ),
+        Handshake("forged", forged, status=401, body="Not accepted.", verdict="rejected"),
     ]
 
 
@@ -508,6 +510,16 @@ def providers(_now_ms: int) -> list[Provider]:
             key=(None, box_keys[1]),
             wrong=(None, "another"),
             secrets=(box_keys[1],),
+            tolerance_s=600,
+        ),
+        Provider(
+            "box",
+            box,
+            box_sign,
+            variant="primary only",
+            key=(box_keys[0], None),
+            wrong=("another", None),
+            secrets=(box_keys[0],),
             tolerance_s=600,
         ),
         # Its time is signed, but no age is too old for it.

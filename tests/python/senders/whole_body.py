@@ -182,7 +182,10 @@ def line(at: Moment) -> Event:
 
 def line_handshakes(provider: Provider, at: Moment) -> list[Handshake]:
     request = json_request({"destination": "xxxxxxxxxx", "events": []})
-    return [Handshake("verify button", provider.sign(provider.key, at, request), body="OK")]
+    return [
+        Handshake("verify button", provider.sign(provider.key, at, request), body="OK"),
+        Handshake("unsigned", request, status=401, body="Not accepted.", verdict="rejected"),
+    ]
 
 
 def linear(at: Moment) -> Event:
