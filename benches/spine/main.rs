@@ -16,6 +16,7 @@ mod flow;
 mod loader;
 mod pages;
 mod payload;
+mod receive;
 mod report;
 mod restart;
 mod scale;

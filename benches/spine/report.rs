@@ -47,6 +47,15 @@ impl Goal {
         }
     }
 
+    /// `value` should reach `limit`.
+    pub(crate) fn at_least(what: &str, value: Option<f64>, limit: f64, unit: &str) -> Self {
+        let shown = value.map_or_else(|| "n/a".to_owned(), decimal);
+        Self {
+            text: format!("{what} {shown} (≥ {} {unit})", decimal(limit)),
+            met: value.map(|value| value >= limit),
+        }
+    }
+
     /// A figure nobody set a limit for.
     pub(crate) fn told(text: String) -> Self {
         Self { text, met: None }

@@ -15,6 +15,8 @@ pub(crate) struct Scale {
     pub(crate) fan_out_deliveries: usize,
     pub(crate) disk_messages: usize,
     pub(crate) arrivals_messages: usize,
+    /// Events of one part of a round.
+    pub(crate) received_events: usize,
     pub(crate) starts: usize,
     /// Messages before the kill: about 1 GB, or 50 MB.
     pub(crate) waiting: usize,
@@ -31,6 +33,7 @@ impl Scale {
         fan_out_deliveries: 50_000,
         disk_messages: 50_000,
         arrivals_messages: 10_000,
+        received_events: 10_000,
         starts: 7,
         waiting: 1_000_000,
         fill_max: Duration::from_secs(110),
@@ -45,6 +48,7 @@ impl Scale {
         fan_out_deliveries: 10_000,
         disk_messages: 5_000,
         arrivals_messages: 1_000,
+        received_events: 2_000,
         starts: 3,
         waiting: 40_000,
         fill_max: Duration::from_secs(10),

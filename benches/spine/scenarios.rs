@@ -12,6 +12,7 @@ use crate::flow::{Arrives, Flow, Measured, wait_recorded};
 use crate::loader::{self, Pace, Plan};
 use crate::pages;
 use crate::payload::{PAYLOAD_BYTES, payload};
+use crate::receive;
 use crate::report::{Goal, Latency, Report, Row, mebibytes, ratio};
 use crate::restart;
 use crate::scale::Scale;
@@ -68,13 +69,15 @@ pub(crate) enum Scenario {
     Pages,
     /// Attempts on disk against webhooks received
     Arrivals,
+    /// Signed events to a source against messages by the API, and beside a flood of forged ones
+    Receive,
     #[value(skip)]
     SelfTest,
 }
 
 impl Scenario {
     /// All that measure, in the order of the table.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Ceiling,
         Self::Footprint,
         Self::EndToEnd,
@@ -87,6 +90,7 @@ impl Scenario {
         Self::SlowNeighbour,
         Self::Disk,
         Self::Arrivals,
+        Self::Receive,
         Self::Restart,
         Self::Pages,
     ];
@@ -151,6 +155,7 @@ impl Bench {
             Scenario::Footprint => self.footprint(),
             Scenario::Disk => self.disk(),
             Scenario::Arrivals => self.arrivals(),
+            Scenario::Receive => receive::run(self),
             Scenario::SelfTest => self.self_test(),
         }
     }

@@ -166,6 +166,24 @@ impl Server {
         })
     }
 
+    /// Creates a source that takes what is signed as GitHub signs, and returns its slug.
+    pub(crate) fn source(
+        &self,
+        application: &str,
+        slug: &str,
+        secret: &str,
+    ) -> anyhow::Result<String> {
+        let verification = json!({ "preset": "github", "secrets": [secret] });
+        let body = json!({
+            "name": slug,
+            "slug": slug,
+            "application": application,
+            "verification": verification,
+        });
+        self.create("/api/v1/sources", &body)?;
+        Ok(slug.to_owned())
+    }
+
     /// Pauses an endpoint or lets it go on.
     pub(crate) fn pause(&self, endpoint: &Endpoint, paused: bool) -> anyhow::Result<()> {
         let body = json!({ "url": endpoint.url, "name": endpoint.name, "paused": paused });
