@@ -100,11 +100,14 @@ async fn what_failed_is_replayed_and_delivered() {
         page.contains(">Delivered<").then_some(())
     })
     .await;
-    let page = visitor.get(&app, &endpoint).await.ok(200).text();
-    assert!(
-        page.contains("Last delivered") && page.contains("50 %"),
-        "{page}"
-    );
+    // What a commit did to an endpoint's state is published after it can be read.
+    let page = app
+        .until("the endpoint works again", async || {
+            let page = visitor.clone().get(&app, &endpoint).await.ok(200).text();
+            page.contains("Last delivered").then_some(page)
+        })
+        .await;
+    assert!(page.contains("50 %"), "{page}");
 }
 
 #[tokio::test]
