@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::fanout::EventFilter;
 use super::ids::{ApplicationKey, EndpointKey, EnvironmentKey};
+use super::request::takes_requests;
 use super::secret::Secret;
 use super::signing::{Scheme, SigningSecret};
 use super::time::Timestamp;
@@ -284,10 +285,17 @@ impl LiveEndpoint {
         self.settings.enabled && self.state.disabled.is_none() && self.settings.deleted.is_none()
     }
 
-    /// Whether what is due may be sent now.
+    /// Whether anything may be sent to it now, a question or a message.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.takes_messages() && !self.settings.paused
+    }
+
+    /// Whether what is due may be sent now. What waits for an endpoint that has
+    /// come to take requests is held until it takes messages again.
     #[must_use]
     pub fn sends(&self) -> bool {
-        self.takes_messages() && !self.settings.paused
+        self.is_open() && !takes_requests(&self.settings)
     }
 }
 

@@ -308,6 +308,14 @@ fn judge(
             let detail = outcome.detail().unwrap_or_default();
             (0, FirstAnswer::Failed(detail.to_owned()))
         }
+        // The other side may be at work on it, and can still answer to the link.
+        (outcome @ Outcome::TimedOut { .. }, _) => {
+            let detail = outcome.detail().unwrap_or_default();
+            (
+                0,
+                FirstAnswer::Failed(format!("{}: {detail}", outcome.name())),
+            )
+        }
         (outcome, _) => {
             let detail = outcome.detail().unwrap_or_default();
             (

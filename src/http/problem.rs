@@ -194,8 +194,8 @@ impl From<Refusal> for Problem {
             ),
             Refusal::RequestsOnly => Self::new(
                 StatusCode::CONFLICT,
-                "takes_requests_only",
-                "This endpoint takes requests, and no messages: it signs by optech alone.",
+                "takes_requests",
+                "This endpoint takes requests, and no messages: it signs by optech alone. Give it another scheme, or choose another endpoint.",
             ),
             Refusal::LinkEnded => Self::new(
                 StatusCode::GONE,

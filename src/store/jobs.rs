@@ -21,7 +21,7 @@ use super::tables::{
     RUNNING_JOBS, Tables, pair, part, second, triple,
 };
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
-use super::{Store, StoreError};
+use super::{Store, StoreError, requests};
 use crate::domain::audit::AuditAction;
 use crate::domain::delivery::{Delivery, Trigger};
 use crate::domain::endpoint::{Endpoint, LiveEndpoint};
@@ -33,6 +33,7 @@ use crate::domain::job::{
 };
 use crate::domain::operational::{JOB_FINISHED, OperationalEvent};
 use crate::domain::principal::{Principal, Scope};
+use crate::domain::request::takes_requests;
 use crate::domain::time::Timestamp;
 
 /// Messages that one step looks at.
@@ -304,6 +305,9 @@ fn target(
 ) -> Result<Option<Arc<LiveEndpoint>>, Refusal> {
     let Some(key) = endpoint else { return Ok(None) };
     let live = entry.endpoint(key).ok_or(Refusal::NoEndpoint)?;
+    if takes_requests(&live.settings) {
+        return Err(Refusal::RequestsOnly);
+    }
     if !live.takes_messages() {
         return Err(Refusal::EndpointDisabled);
     }
@@ -842,7 +846,10 @@ impl Operation for Step {
                 }
             }
         }
-        if walked.next.is_none() {
+        let erases = job.selection.kind == JobKind::Erasure;
+        if walked.next.is_none()
+            && (!erases || requests::erase(job.application, job.key, tables, batch)?)
+        {
             return end(job, Ending::Finished, tables, batch);
         }
         write_job(&job, tables)?;

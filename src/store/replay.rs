@@ -13,6 +13,7 @@ use super::{Store, StoreError};
 use crate::domain::delivery::{Delivery, DeliveryState, Trigger};
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key, MessageKey};
 use crate::domain::principal::Scope;
+use crate::domain::request::takes_requests;
 use crate::domain::retry::SCHEDULE_STEPS_MAX;
 
 impl Store {
@@ -60,6 +61,9 @@ impl Operation for Replay {
             Ok((_, endpoint)) => endpoint,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if takes_requests(&endpoint.settings) {
+            return Ok(Err(Refusal::RequestsOnly));
+        }
         if !endpoint.takes_messages() {
             return Ok(Err(Refusal::EndpointDisabled));
         }

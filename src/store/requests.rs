@@ -10,7 +10,7 @@ use super::tables::{
 };
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError};
-use crate::domain::ids::{ApplicationKey, EndpointKey, Key, RequestKey, first_key_at};
+use crate::domain::ids::{ApplicationKey, EndpointKey, JobKey, Key, RequestKey, first_key_at};
 use crate::domain::principal::Scope;
 use crate::domain::request::{
     LINK_LIFE, NOTED_MAX, RefusedAnswer, Request, RequestState, Try, takes_requests,
@@ -244,7 +244,7 @@ impl Operation for Create {
         };
         Ok(if !takes_requests(&live.settings) {
             Err(Refusal::NoRequestEndpoint)
-        } else if !live.sends() {
+        } else if !live.is_open() {
             Err(Refusal::EndpointDisabled)
         } else {
             Ok(())
@@ -462,10 +462,34 @@ fn remove(application: u64, key: u64, tables: &mut Tables<'_>) -> Result<(), Sto
 
 /// One step of the requests of a deleted application; true when none are left.
 pub(super) fn sweep(application: u64, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
-    let all = pair(application, 0)..=pair(application, u64::MAX);
+    Ok(remove_before(application, u64::MAX, tables)?.len() < STEP_ROWS)
+}
+
+/// One step of erasing an application's requests, with inputs and answers, made
+/// before `job`; true when none are left. Whoever waits for one is told.
+pub(super) fn erase(
+    application: ApplicationKey,
+    job: JobKey,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<bool, StoreError> {
+    let removed = remove_before(application.as_u64(), job.as_u64(), tables)?;
+    for &key in &removed {
+        batch.tell(Change::Request(RequestKey::from_u64(key)));
+    }
+    Ok(removed.len() < STEP_ROWS)
+}
+
+/// Removes the first requests of an application that have a smaller key.
+fn remove_before(
+    application: u64,
+    before: u64,
+    tables: &mut Tables<'_>,
+) -> Result<Vec<u64>, StoreError> {
+    let all = pair(application, 0)..pair(application, before);
     let keys: Result<Vec<u64>, StoreError> = tables
         .application_requests
-        .range::<&[u8; 16]>(&all.start()..=&all.end())?
+        .range::<&[u8; 16]>(&all.start..&all.end)?
         .take(STEP_ROWS)
         .map(|row| Ok(second(row?.0.value())))
         .collect();
@@ -473,5 +497,5 @@ pub(super) fn sweep(application: u64, tables: &mut Tables<'_>) -> Result<bool, S
     for &key in &keys {
         remove(application, key, tables)?;
     }
-    Ok(keys.len() < STEP_ROWS)
+    Ok(keys)
 }

@@ -43,6 +43,7 @@ enum Manner {
     Promises,
     Refuses,
     FailsTwice,
+    Never,
 }
 
 /// Somebody who is asked.
@@ -108,6 +109,7 @@ async fn ask(
         }
         Manner::Promises => StatusCode::ACCEPTED.into_response(),
         Manner::Refuses => (StatusCode::FORBIDDEN, r#"{"detail":"No such user."}"#).into_response(),
+        Manner::Never => std::future::pending().await,
         Manner::FailsTwice if count <= 2 => StatusCode::BAD_GATEWAY.into_response(),
         Manner::FailsTwice => (StatusCode::OK, DATA).into_response(),
     }
@@ -528,4 +530,103 @@ async fn a_link_works_after_a_crash() {
         .json();
     assert_eq!(shown["status"], "answered");
     assert_eq!(shown["data"], json!({"orders": [1, 2]}));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_takes_requests_never_gets_a_message() {
+    let app = TestApp::start().await;
+    let (asked, url) = Asked::start(Manner::AnswersAtOnce).await;
+    let application = app.application().await;
+    let paused = json!({"paused": true});
+    let plain = app.endpoint(&application, &url, paused).await;
+    let message = app.message(&application, "a.b", json!({})).await;
+    let endpoint = format!("/api/v1/applications/{application}/endpoints/{plain}");
+    let optech =
+        json!({"signatures": [{"scheme": "optech"}], "secrets": [SECRET], "paused": false});
+    app.request("PUT", &endpoint)
+        .json(&optech)
+        .send()
+        .await
+        .ok(200);
+    app.advance(Duration::from_mins(1)).await;
+    let deliveries = app.endpoint_messages(&application, &message).await;
+    assert_eq!(deliveries[0]["status"], "disabled", "it waits");
+    let replay =
+        format!("/api/v1/applications/{application}/messages/{message}/endpoints/{plain}/replays");
+    for (path, body) in [
+        (replay, json!({})),
+        (format!("{endpoint}/recoveries"), json!({"since": 0})),
+        (format!("{endpoint}/backfills"), json!({"since": 0})),
+    ] {
+        let refused = app.post(&path, body).await.ok(409).json();
+        assert_eq!(refused["code"], "takes_requests", "{path}");
+        let detail = refused["detail"].as_str().expect("a detail");
+        assert!(detail.contains("another scheme"), "{detail}");
+    }
+    // A question does get there, and nothing but that.
+    app.post(&path(&application), question()).await.ok(200);
+    assert_eq!(asked.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn erasing_an_applications_content_erases_its_requests() {
+    let app = TestApp::start().await;
+    let (_, url) = Asked::start(Manner::AnswersAtOnce).await;
+    let (application, _) = endpoint(&app, &url).await;
+    let id = app.post(&path(&application), question()).await.ok(200).id();
+    let content = format!("/api/v1/applications/{application}/content");
+    app.request("DELETE", &content).send().await.ok(202);
+    let shown = format!("{}/{id}", path(&application));
+    app.until("it is erased", async || {
+        app.advance(Duration::from_millis(100)).await;
+        (app.get(&shown).await.status == 404).then_some(())
+    })
+    .await;
+    assert!(
+        app.get(&path(&application))
+            .await
+            .ok(200)
+            .items()
+            .is_empty()
+    );
+    let report = app.store.check().expect("it can be read");
+    assert!(report.is_sound(), "{:?}", report.problems);
+}
+
+#[tokio::test]
+async fn what_timed_out_is_not_asked_again() {
+    let app = TestApp::start().await;
+    let (asked, url) = Asked::start(Manner::Never).await;
+    let (application, client_id) = endpoint(&app, &url).await;
+    let listed = format!("/api/v1/applications/{application}/endpoints");
+    let endpoint = app.get(&listed).await.ok(200).items()[0]["id"].clone();
+    let endpoint = format!("{listed}/{}", endpoint.as_str().expect("an id"));
+    let impatient = json!({"timeoutSeconds": 1});
+    let put = app.request("PUT", &endpoint).json(&impatient);
+    put.send().await.ok(200);
+    let mut patient = question();
+    patient["timeoutSeconds"] = json!(600);
+    let requests = path(&application);
+    let call = || {
+        let call = app.request("POST", &requests);
+        call.header("idempotency-key", "k").json(&patient).send()
+    };
+    // Were it tried again, the call would wait on.
+    let answer = call().await;
+    answer.ok(502);
+    assert_eq!(asked.seen().len(), 1, "the other side may be at work");
+    // Its answer is still taken, and the same key finds it.
+    let link = asked.seen()[0].1["link"]
+        .as_str()
+        .expect("a link")
+        .to_owned();
+    let (good, basic) = (signature(DATA.as_bytes()), format!("Basic {client_id}"));
+    let headers = [
+        ("authorization", basic.as_str()),
+        ("x-optech-signature", good.as_str()),
+    ];
+    to_link(&app, &link, &headers, DATA).await.ok(200);
+    let found = call().await.ok(200).json();
+    assert_eq!(found["data"], json!({"orders": [1, 2]}));
+    assert_eq!(asked.seen().len(), 1);
 }

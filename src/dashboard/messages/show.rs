@@ -24,6 +24,7 @@ use crate::domain::endpoint::{LiveEndpoint, is_secret_name};
 use crate::domain::ids::EndpointKey;
 use crate::domain::message::{Message, Origin, StoredMessage};
 use crate::domain::payload;
+use crate::domain::request::takes_requests;
 use crate::domain::signing::SignedParts;
 use crate::http::problem::Problem;
 
@@ -302,6 +303,10 @@ fn what_is_next(
         };
         return (words, None);
     };
+    if takes_requests(&live.settings) {
+        let words = "Held: the endpoint takes requests, and no messages. It is sent when that has another scheme than optech.";
+        return (words.to_owned(), None);
+    }
     if live.settings.paused {
         let words = "Held: the endpoint is paused. It is sent when that is resumed.";
         return (words.to_owned(), None);

@@ -94,7 +94,8 @@ fn operations() -> Vec<Operation> {
                 json!({"eventType": "order.paid"}),
             )
             .answers::<Message>(202, "It is kept, and on its way.", sent())
-            .refuses(409, "endpoint_disabled", "The endpoint is disabled; enable it first."),
+            .refuses(409, "endpoint_disabled", "The endpoint is disabled; enable it first.")
+            .refuses(409, "takes_requests", "The endpoint takes requests, and no messages; give it another scheme than optech."),
         Operation::delete("/event-types/{name}", "deleteEventType")
             .says("Delete an event type", "The description goes, not the messages.")
             .after("POST", "/event-types", &json!({"name": "order.old"}))

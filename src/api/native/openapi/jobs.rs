@@ -129,6 +129,11 @@ fn starting(operation: Operation) -> Operation {
         )
         .refuses(
             409,
+            "takes_requests",
+            "The endpoint takes requests, and no messages; give it another scheme than optech.",
+        )
+        .refuses(
+            409,
             "too_many_jobs",
             "1,000 jobs run already; wait until one has ended, or cancel one.",
         )

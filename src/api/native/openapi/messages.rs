@@ -88,6 +88,7 @@ fn operations() -> Vec<Operation> {
                 json!({"id": DELIVERY_ID, "status": "pending", "attemptCount": 1, "nextAttemptTimestamp": MADE_MS}),
             )
             .refuses(409, "endpoint_disabled", "The endpoint is disabled; enable it first.")
+            .refuses(409, "takes_requests", "The endpoint takes requests, and no messages; give it another scheme than optech.")
             .refuses(409, "payload_gone", "The payload is no longer kept; send a new message."),
         Operation::delete("/applications/{app}/messages/{msg}/content", "eraseMessage")
             .says(

@@ -41,7 +41,7 @@ fn operations() -> Vec<Operation> {
             Operation::post("/applications/{app}/requests", "createRequest")
                 .says(
                     "Ask an endpoint",
-                    "The question is on disk before it is sent. With `wait` the call returns the answer; 504 when none came in time, though one that comes to the link within ten minutes is kept.",
+                    "The question is on disk before it is sent. With `wait` the call returns the answer; 504 when none came in time, though one that comes to the link within ten minutes is kept. With an `Idempotency-Key` that was used before nothing is asked again: it answers with the present state of the first request, also after a 502 or 504, so an answer that came late is found by it. A POST that timed out is not sent again.",
                 )
                 .takes(
                     input(),
