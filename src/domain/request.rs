@@ -257,8 +257,7 @@ pub fn client_ids(authorization: &str, decode: impl Fn(&str) -> Option<Vec<u8>>)
 }
 
 /// Checks the signature of something that came from an endpoint's owner, over
-/// `body` or, as a known server does it, over the body with each U+2019
-/// written as an escape.
+/// `body` in either of the forms that [`verify_header`] knows.
 ///
 /// # Errors
 /// It is missing, or not made by a valid secret.
@@ -281,16 +280,13 @@ pub fn check_signature(
     }
     let secrets = endpoint.valid_secrets(now).map(secret_of);
     let keys: Vec<VerifyKey> = secrets.map(VerifyKey::from).collect();
-    let escaped = escaped_quotes(body);
     for name in present {
         let scheme = Scheme::Optech {
             header: name.to_owned(),
         };
-        for body in [Some(body), escaped.as_deref()].into_iter().flatten() {
-            let good = verify_header(&keys, &scheme, headers, body, now.as_secs(), u64::MAX);
-            if good.is_ok() {
-                return Ok(());
-            }
+        let good = verify_header(&keys, &scheme, headers, body, now.as_secs(), u64::MAX);
+        if good.is_ok() {
+            return Ok(());
         }
     }
     Err(BadAnswer::WrongSignature)
@@ -298,13 +294,6 @@ pub fn check_signature(
 
 fn secret_of(of: &EndpointSecret) -> SigningSecret {
     of.secret.clone()
-}
-
-/// The body with each U+2019 as six characters; `None` when it has none.
-fn escaped_quotes(body: &[u8]) -> Option<Vec<u8>> {
-    let text = str::from_utf8(body).ok()?;
-    text.contains('\u{2019}')
-        .then(|| text.replace('\u{2019}', "\\u2019").into_bytes())
 }
 
 #[derive(Deserialize)]

@@ -147,6 +147,7 @@ impl Engine {
     pub async fn drain(&self, limit: Duration) -> usize {
         self.inner.stopping.store(true, Ordering::Release);
         self.inner.wake.notify_one();
+        self.inner.rendezvous.close();
         let idle = async {
             loop {
                 // Before the count is read, or the last one could end in between, unheard.

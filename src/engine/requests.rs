@@ -5,6 +5,7 @@
 //! happens afterwards. What is unanswered at a start is asked once more.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -30,8 +31,12 @@ use crate::store::{Refusal, Step, StoreError, WriteError};
 /// Requests that may change before somebody who waits looks again at all.
 const CHANGES_KEPT: usize = 1024;
 
-/// Who waits for an answer is told here that a request has changed.
-pub(super) struct Rendezvous(broadcast::Sender<RequestKey>);
+/// Between two tries to write what came of a request.
+const NOTE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Who waits for an answer is told here that a request has changed, or, by
+/// `None`, that the server stops.
+pub(super) struct Rendezvous(broadcast::Sender<Option<RequestKey>>);
 
 impl Default for Rendezvous {
     fn default() -> Self {
@@ -43,7 +48,12 @@ impl Rendezvous {
     /// Tells whoever waits.
     pub(super) fn changed(&self, key: RequestKey) {
         // Nobody may be waiting.
-        let _ = self.0.send(key);
+        let _ = self.0.send(Some(key));
+    }
+
+    /// Sends everybody who waits away: the answer can be asked for later.
+    pub(super) fn close(&self) {
+        let _ = self.0.send(None);
     }
 }
 
@@ -78,7 +88,8 @@ impl Engine {
         }
     }
 
-    /// The request as it is once it is settled, or when `limit` is over.
+    /// The request as it is once it is settled, when `limit` is over, or when
+    /// the server stops.
     pub async fn wait_for(
         &self,
         key: RequestKey,
@@ -93,15 +104,15 @@ impl Engine {
             let settled = request
                 .as_ref()
                 .is_none_or(|request| request.is_settled(inner.clock.now()));
-            if settled {
+            if settled || inner.stopping.load(Ordering::Acquire) {
                 return Ok(request);
             }
             loop {
                 tokio::select! {
                     () = &mut over => return inner.store.request(key),
                     change = changes.recv() => match change {
-                        Ok(other) if other != key => {}
-                        // This one, or too many to know.
+                        Ok(Some(other)) if other != key => {}
+                        // This one, the stop, or too many to know.
                         _ => break,
                     },
                 }
@@ -261,7 +272,7 @@ async fn ask(inner: &Arc<Inner>, mut request: Request) -> Result<(), WriteError>
             }
             FirstAnswer::Again(_) => Step::Again,
         };
-        request = match inner.store.note_try(request.key, tried, step).await {
+        request = match note(inner, &request, tried, step).await {
             Ok(request) => request,
             Err(WriteError::Refused(_)) => return Ok(()),
             Err(error) => return Err(error),
@@ -276,6 +287,31 @@ async fn ask(inner: &Arc<Inner>, mut request: Request) -> Result<(), WriteError>
         }
     }
     Ok(())
+}
+
+/// Notes a try, again and again while the store cannot: asked once more, the
+/// other side might have no answer any more.
+async fn note(
+    inner: &Inner,
+    request: &Request,
+    tried: Try,
+    step: Step,
+) -> Result<Request, WriteError> {
+    loop {
+        let noted = inner
+            .store
+            .note_try(request.key, tried.clone(), step.clone());
+        match noted.await {
+            Err(error)
+                if !matches!(error, WriteError::Refused(_))
+                    && inner.clock.now() < request.link_ends() =>
+            {
+                tracing::error!(%error, "what came of a request cannot be written; trying again");
+                inner.clock.sleep(NOTE_AGAIN).await;
+            }
+            settled => return settled,
+        }
+    }
 }
 
 /// What the exchange means, and the note of it.

@@ -9,8 +9,11 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde_json::Value;
 
+use crate::control::FieldError;
 use crate::domain::ids::RequestKey;
-use crate::domain::request::{ANSWER_BYTES_MAX, BadAnswer, id_of_path};
+use crate::domain::request::{
+    ANSWER_BYTES_MAX, BadAnswer, INPUTS_BYTES_MAX, QUESTION_CHARS_MAX, id_of_path,
+};
 use crate::engine::receive;
 use crate::engine::requests::LinkAnswer;
 use crate::http::body;
@@ -136,14 +139,30 @@ async fn test(
     let settings = &live.settings;
     let is_endpoint = settings.uid.as_deref() == Some(&name)
         || state.store.ids().parse(&name) == Some(settings.key);
-    let value: Option<Value> = serde_json::from_slice(&body).ok();
-    let inputs = value.as_ref().and_then(|value| value.get("inputs"));
-    let inputs = inputs.filter(|inputs| inputs.is_object());
+    let name = if is_endpoint { TEST.to_owned() } else { name };
+    let inputs = inputs_of(&body);
+    let mut wrong = Vec::new();
+    if name.is_empty() || name.chars().count() > QUESTION_CHARS_MAX {
+        let detail = "must have 1 to 256 characters, at the end of the URL";
+        wrong.push(FieldError::new("key", detail));
+    }
+    if inputs
+        .as_ref()
+        .is_none_or(|inputs| inputs.len() > INPUTS_BYTES_MAX)
+    {
+        let detail = format!(
+            "must be an object of at most {INPUTS_BYTES_MAX} bytes, in a body like {{\"inputs\": {{}}}}"
+        );
+        wrong.push(FieldError::new("inputs", detail));
+    }
+    let Some(inputs) = inputs.filter(|_| wrong.is_empty()) else {
+        return Err(Problem::invalid(wrong));
+    };
     let new = NewRequest {
         application: settings.application,
         endpoint: settings.key,
-        question: if is_endpoint { TEST.to_owned() } else { name },
-        inputs: inputs.map_or_else(|| "{}".to_owned(), Value::to_string),
+        question: name,
+        inputs,
         timeout: std::time::Duration::from_secs(TEST_SECONDS),
     };
     let scope = crate::domain::principal::Scope {
@@ -154,4 +173,17 @@ async fn test(
         state.engine.ask(request);
     }
     Ok(ok())
+}
+
+/// The inputs of a test, an empty object when it has none; `None` when they are
+/// something else.
+fn inputs_of(body: &[u8]) -> Option<String> {
+    if body.trim_ascii().is_empty() {
+        return Some("{}".to_owned());
+    }
+    let value: Value = serde_json::from_slice(body).ok()?;
+    match value.as_object()?.get("inputs") {
+        None => Some("{}".to_owned()),
+        Some(inputs) => inputs.is_object().then(|| inputs.to_string()),
+    }
 }

@@ -441,6 +441,21 @@ async fn credentials_can_be_tried_and_an_endpoint_tested() {
     .await;
     assert_eq!(asked.seen()[0].1["key"], "getOrders");
     assert_eq!(asked.seen()[0].1["inputs"], json!({"a": 1}));
+    let long = "k".repeat(257);
+    for (name, body, field) in [
+        ("getOrders", r#"{"inputs":[1]}"#, "inputs"),
+        ("getOrders", "not JSON", "inputs"),
+        (long.as_str(), body, "key"),
+    ] {
+        let signed = signature(body.as_bytes());
+        let headers = [
+            ("authorization", basic.as_str()),
+            ("x-optech-signature", signed.as_str()),
+        ];
+        let test = format!("{}/ingest/test/{name}", app.public_url);
+        let refused = to_link(&app, &test, &headers, body).await.ok(422).json();
+        assert_eq!(refused["errors"][0]["path"], field, "{refused}");
+    }
     // Client ids are unique.
     let endpoints = format!("/api/v1/applications/{application}/endpoints");
     let again = json!({"url": url, "clientId": client_id, "signatures": [{"scheme": "optech"}]});
@@ -629,4 +644,24 @@ async fn what_timed_out_is_not_asked_again() {
     let found = call().await.ok(200).json();
     assert_eq!(found["data"], json!({"orders": [1, 2]}));
     assert_eq!(asked.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_answer_while_the_server_stops() {
+    let app = TestApp::start().await;
+    let (asked, url) = Asked::start(Manner::Promises).await;
+    let (application, _) = endpoint(&app, &url).await;
+    let mut patient = question();
+    patient["timeoutSeconds"] = json!(600);
+    let stopping = async {
+        app.until("it is asked", async || {
+            (!asked.seen().is_empty()).then_some(())
+        })
+        .await;
+        app.engine.drain(Duration::ZERO).await
+    };
+    let requests = path(&application);
+    let (answer, _) = tokio::join!(app.post(&requests, patient), stopping);
+    let answer = answer.ok(504).json();
+    assert_eq!(answer["code"], "no_answer_yet");
 }
