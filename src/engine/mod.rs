@@ -22,7 +22,7 @@ use rustls::pki_types::TrustAnchor;
 use tokio::sync::Notify;
 
 use self::intake::{Awaited, Intake};
-use self::requests::Rendezvous;
+use self::requests::{Rendezvous, Turns};
 use self::schedule::{Dispatch, Scheduler};
 use self::transport::Transport;
 use crate::domain::ids::{EndpointKey, MessageKey};
@@ -68,6 +68,7 @@ pub(crate) struct Inner {
     intake: Intake,
     awaited: Awaited,
     rendezvous: Rendezvous,
+    turns: Turns,
     scheduler: Mutex<Scheduler>,
     /// Wakes the task that reads the table and waits for what is due.
     wake: Notify,
@@ -108,6 +109,7 @@ impl Engine {
             intake: Intake::default(),
             awaited: Awaited::default(),
             rendezvous: Rendezvous::default(),
+            turns: Turns::default(),
             scheduler,
             wake: Notify::new(),
             ended: Notify::new(),

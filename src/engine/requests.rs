@@ -4,8 +4,9 @@
 //! A request is on disk before its question is sent, so its link works whatever
 //! happens afterwards. What is unanswered at a start is asked once more.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::broadcast;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::transport::OutboundRequest;
 use super::{Engine, Inner};
@@ -54,6 +55,49 @@ impl Rendezvous {
     /// Sends everybody who waits away: the answer can be asked for later.
     pub(super) fn close(&self) {
         let _ = self.0.send(None);
+    }
+}
+
+/// Questions open at one endpoint at once. A slow one fills its own share.
+const OPEN_AT_ONE_MAX: usize = 64;
+/// Questions open at once in all.
+const OPEN_MAX: usize = 1024;
+
+/// Whose turn it is to be sent.
+pub(super) struct Turns {
+    all: Arc<Semaphore>,
+    /// As long as somebody has a turn there, or waits for one.
+    each: Mutex<HashMap<EndpointKey, Weak<Semaphore>>>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(OPEN_MAX)),
+            each: Mutex::default(),
+        }
+    }
+}
+
+impl Turns {
+    /// A turn to ask this endpoint, first come, first served. It ends when what
+    /// is returned is dropped.
+    async fn take(&self, endpoint: EndpointKey) -> [OwnedSemaphorePermit; 2] {
+        let own = self.of(endpoint);
+        let own = own.acquire_owned().await.expect("never closed");
+        let all = Arc::clone(&self.all).acquire_owned().await;
+        [own, all.expect("never closed")]
+    }
+
+    fn of(&self, endpoint: EndpointKey) -> Arc<Semaphore> {
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = each.get(&endpoint).and_then(Weak::upgrade) {
+            return there;
+        }
+        each.retain(|_, of| of.strong_count() > 0);
+        let new = Arc::new(Semaphore::new(OPEN_AT_ONE_MAX));
+        each.insert(endpoint, Arc::downgrade(&new));
+        new
     }
 }
 
@@ -246,11 +290,16 @@ fn spawn(inner: &Arc<Inner>, request: Request) {
 /// Sends the question until something came of it, or its time is over.
 async fn ask(inner: &Arc<Inner>, mut request: Request) -> Result<(), WriteError> {
     while request.is_to_be_asked(inner.clock.now()) {
+        let turn = tokio::select! {
+            turn = inner.turns.take(request.endpoint) => turn,
+            () = inner.clock.sleep(request.deadline.since(inner.clock.now())) => return Ok(()),
+        };
         let started = inner.clock.now();
         let Some(live) = inner.store.live_endpoint(request.endpoint)? else {
             return Ok(());
         };
         let exchange = send(inner, &live, &request).await;
+        drop(turn);
         let now = inner.clock.now();
         let (tried, found) = judge(&live, &request, &exchange, started, now);
         let wait = request::next_wait(request.tries.len() + 1);

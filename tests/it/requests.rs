@@ -18,6 +18,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::support::app::{Answer, Options, TestApp};
 use crate::support::patience::wait_for;
@@ -44,6 +45,8 @@ enum Manner {
     Refuses,
     FailsTwice,
     Never,
+    /// Answers when the gate is opened.
+    Waits,
 }
 
 /// Somebody who is asked.
@@ -53,6 +56,7 @@ struct Asked {
     seen: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
     links: Arc<Mutex<Vec<u16>>>,
     client_id: Arc<Mutex<String>>,
+    gate: watch::Sender<bool>,
 }
 
 impl Asked {
@@ -62,6 +66,7 @@ impl Asked {
             seen: Arc::default(),
             links: Arc::default(),
             client_id: Arc::default(),
+            gate: watch::Sender::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/ask", listener.local_addr().expect("is bound"));
@@ -110,6 +115,11 @@ async fn ask(
         Manner::Promises => StatusCode::ACCEPTED.into_response(),
         Manner::Refuses => (StatusCode::FORBIDDEN, r#"{"detail":"No such user."}"#).into_response(),
         Manner::Never => std::future::pending().await,
+        Manner::Waits => {
+            let opened = asked.gate.subscribe().wait_for(|open| *open).await.is_ok();
+            assert!(opened, "the gate is kept");
+            (StatusCode::OK, DATA).into_response()
+        }
         Manner::FailsTwice if count <= 2 => StatusCode::BAD_GATEWAY.into_response(),
         Manner::FailsTwice => (StatusCode::OK, DATA).into_response(),
     }
@@ -664,4 +674,31 @@ async fn nobody_waits_for_an_answer_while_the_server_stops() {
     let (answer, _) = tokio::join!(app.post(&requests, patient), stopping);
     let answer = answer.ok(504).json();
     assert_eq!(answer["code"], "no_answer_yet");
+}
+
+#[tokio::test]
+async fn an_endpoint_is_asked_a_bounded_number_of_questions_at_once() {
+    const AT_ONCE: usize = 64;
+    let app = TestApp::start().await;
+    let (asked, url) = Asked::start(Manner::Waits).await;
+    let (application, _) = endpoint(&app, &url).await;
+    let requests = path(&application);
+    let mut unattended = question();
+    unattended["wait"] = json!(false);
+    for _ in 0..=AT_ONCE {
+        app.post(&requests, unattended.clone()).await.ok(202);
+    }
+    app.until("as many as may be are asked", async || {
+        (asked.seen().len() == AT_ONCE).then_some(())
+    })
+    .await;
+    for _ in 0..20 {
+        app.advance(Duration::from_millis(1)).await;
+    }
+    assert_eq!(asked.seen().len(), AT_ONCE, "the last one waits");
+    asked.gate.send_replace(true);
+    app.until("the last one is asked", async || {
+        (asked.seen().len() == AT_ONCE + 1).then_some(())
+    })
+    .await;
 }
