@@ -279,23 +279,29 @@ pub struct LiveEndpoint {
 }
 
 impl LiveEndpoint {
-    /// Whether new messages go to it.
+    /// Whether neither its owner nor the engine has disabled it.
     #[must_use]
-    pub fn takes_messages(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         self.settings.enabled && self.state.disabled.is_none() && self.settings.deleted.is_none()
     }
 
     /// Whether anything may be sent to it now, a question or a message.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.takes_messages() && !self.settings.paused
+        self.is_enabled() && !self.settings.paused
+    }
+
+    /// Whether new messages go to it.
+    #[must_use]
+    pub fn takes_messages(&self) -> bool {
+        self.is_enabled() && !takes_requests(&self.settings)
     }
 
     /// Whether what is due may be sent now. What waits for an endpoint that has
     /// come to take requests is held until it takes messages again.
     #[must_use]
     pub fn sends(&self) -> bool {
-        self.is_open() && !takes_requests(&self.settings)
+        self.takes_messages() && !self.settings.paused
     }
 }
 

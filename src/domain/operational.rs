@@ -74,7 +74,7 @@ pub fn of_endpoint(before: Option<&LiveEndpoint>, after: &LiveEndpoint) -> Vec<&
     let Some(before) = before else {
         return vec![ENDPOINT_CREATED];
     };
-    match (before.takes_messages(), after.takes_messages()) {
+    match (before.is_enabled(), after.is_enabled()) {
         (true, false) => vec![ENDPOINT_UPDATED, ENDPOINT_DISABLED],
         (false, true) => vec![ENDPOINT_UPDATED, ENDPOINT_ENABLED],
         _ => vec![ENDPOINT_UPDATED],

@@ -100,7 +100,7 @@ impl Engine {
         let store = &self.inner.store;
         match store.live_endpoint(endpoint)? {
             Some(live) if live.sends() => {}
-            Some(live) if live.takes_messages() => return Ok(Turn::Held),
+            Some(live) if live.is_enabled() => return Ok(Turn::Held),
             // The step is told so too, and ends the job.
             _ => return Ok(Turn::Take(1)),
         }

@@ -294,6 +294,11 @@ async fn ask(inner: &Arc<Inner>, mut request: Request) -> Result<(), WriteError>
             turn = inner.turns.take(request.endpoint) => turn,
             () = inner.clock.sleep(request.deadline.since(inner.clock.now())) => return Ok(()),
         };
+        // It may have been answered, or erased, while it waited.
+        request = match inner.store.request(request.key)? {
+            Some(newer) if newer.is_to_be_asked(inner.clock.now()) => newer,
+            _ => return Ok(()),
+        };
         let started = inner.clock.now();
         let Some(live) = inner.store.live_endpoint(request.endpoint)? else {
             return Ok(());
@@ -328,11 +333,6 @@ async fn ask(inner: &Arc<Inner>, mut request: Request) -> Result<(), WriteError>
         };
         if request.is_to_be_asked(inner.clock.now()) {
             inner.clock.sleep(wait).await;
-            // It may have been answered meanwhile.
-            match inner.store.request(request.key)? {
-                Some(newer) => request = newer,
-                None => return Ok(()),
-            }
         }
     }
     Ok(())

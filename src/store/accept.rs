@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::applications::covered;
 use super::catalog::ApplicationEntry;
 use super::codec::encode;
+use super::endpoints::may_get_messages;
 use super::rows::{DeliveryV1, MessageV1};
 use super::tables::{Tables, message_uid, pair};
 use super::writer::{
@@ -20,7 +21,6 @@ use crate::domain::fanout::selects;
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key, MessageKey};
 use crate::domain::message::{Message, NewMessage, Target};
 use crate::domain::principal::Scope;
-use crate::domain::request::takes_requests;
 
 /// A message that is on disk.
 #[derive(Clone, Debug)]
@@ -82,7 +82,6 @@ fn wants(endpoint: &LiveEndpoint, message: &NewMessage) -> bool {
         Target::Only(only) => settings.key == only,
         Target::FanOut => {
             endpoint.takes_messages()
-                && !takes_requests(settings)
                 && selects(
                     &settings.event_types,
                     &settings.channels,
@@ -112,15 +111,9 @@ impl Operation for Accept {
                 Err(refusal) => return Ok(Err(refusal)),
             };
         if let Target::Only(only) = self.message.target {
-            match entry.endpoint(only) {
-                None => return Ok(Err(Refusal::NoEndpoint)),
-                Some(endpoint) if takes_requests(&endpoint.settings) => {
-                    return Ok(Err(Refusal::RequestsOnly));
-                }
-                Some(endpoint) if !endpoint.takes_messages() => {
-                    return Ok(Err(Refusal::EndpointDisabled));
-                }
-                Some(_) => {}
+            let endpoint = entry.endpoint(only).ok_or(Refusal::NoEndpoint);
+            if let Err(refusal) = endpoint.and_then(|live| may_get_messages(live)) {
+                return Ok(Err(refusal));
             }
         }
         Ok(Ok(receivers(&entry, &self.message)))

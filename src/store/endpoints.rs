@@ -353,6 +353,15 @@ pub(super) fn found(
         .ok_or(Refusal::NoEndpoint))
 }
 
+/// Whether a message that is meant for this endpoint can go to it.
+pub(super) fn may_get_messages(endpoint: &LiveEndpoint) -> Result<(), Refusal> {
+    if takes_requests(&endpoint.settings) {
+        return Err(Refusal::RequestsOnly);
+    }
+    let enabled = endpoint.is_enabled();
+    enabled.then_some(()).ok_or(Refusal::EndpointDisabled)
+}
+
 struct Update {
     principal: Principal,
     application: ApplicationKey,

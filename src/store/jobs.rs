@@ -12,7 +12,7 @@ use serde_json::json;
 use super::applications::covered;
 use super::catalog::ApplicationEntry;
 use super::codec::{decode, encode};
-use super::endpoints::found;
+use super::endpoints::{found, may_get_messages};
 use super::erase::erase;
 use super::replay::make_due;
 use super::rows::{DeliveryV1, JobV1, MessageV1};
@@ -33,7 +33,6 @@ use crate::domain::job::{
 };
 use crate::domain::operational::{JOB_FINISHED, OperationalEvent};
 use crate::domain::principal::{Principal, Scope};
-use crate::domain::request::takes_requests;
 use crate::domain::time::Timestamp;
 
 /// Messages that one step looks at.
@@ -305,12 +304,7 @@ fn target(
 ) -> Result<Option<Arc<LiveEndpoint>>, Refusal> {
     let Some(key) = endpoint else { return Ok(None) };
     let live = entry.endpoint(key).ok_or(Refusal::NoEndpoint)?;
-    if takes_requests(&live.settings) {
-        return Err(Refusal::RequestsOnly);
-    }
-    if !live.takes_messages() {
-        return Err(Refusal::EndpointDisabled);
-    }
+    may_get_messages(live)?;
     Ok(Some(Arc::clone(live)))
 }
 
@@ -808,7 +802,7 @@ impl Operation for Step {
                 .map(|(_, endpoint)| Some(endpoint)),
         };
         let endpoint = match endpoint {
-            Ok(Some(live)) if !live.takes_messages() => {
+            Ok(Some(live)) if !live.is_enabled() => {
                 return Ok(Ok(StepPlan::Ends(job, JobFailure::EndpointDisabled)));
             }
             Ok(endpoint) => endpoint,

@@ -130,7 +130,7 @@ fn endpoint_data(ids: &Ids, entry: &ApplicationEntry, endpoint: &LiveEndpoint) -
         "applicationUid": entry.application.uid,
         "endpointId": ids.text(endpoint.settings.key),
         "endpointUid": endpoint.settings.uid,
-        "enabled": endpoint.takes_messages(),
+        "enabled": endpoint.is_enabled(),
         "reason": disabled.map(|disabled| disabled.reason.name()),
         "failingSince": endpoint.state.failing_since,
     })

@@ -3,7 +3,7 @@
 use redb::ReadableTable as _;
 
 use super::codec::{decode, encode};
-use super::endpoints::found;
+use super::endpoints::{found, may_get_messages};
 use super::rows::{DeliveryV1, MessageV1};
 use super::tables::{Tables, pair};
 use super::writer::{
@@ -13,7 +13,6 @@ use super::{Store, StoreError};
 use crate::domain::delivery::{Delivery, DeliveryState, Trigger};
 use crate::domain::ids::{ApplicationKey, EndpointKey, Key, MessageKey};
 use crate::domain::principal::Scope;
-use crate::domain::request::takes_requests;
 use crate::domain::retry::SCHEDULE_STEPS_MAX;
 
 impl Store {
@@ -61,11 +60,8 @@ impl Operation for Replay {
             Ok((_, endpoint)) => endpoint,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if takes_requests(&endpoint.settings) {
-            return Ok(Err(Refusal::RequestsOnly));
-        }
-        if !endpoint.takes_messages() {
-            return Ok(Err(Refusal::EndpointDisabled));
+        if let Err(refusal) = may_get_messages(&endpoint) {
+            return Ok(Err(refusal));
         }
         let key = self.message.as_u64().to_be_bytes();
         let Some(message) = tables.messages.get(&key)? else {

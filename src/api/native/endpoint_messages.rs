@@ -12,7 +12,6 @@ use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::ids::Key as _;
 use crate::domain::message::StoredMessage;
-use crate::domain::request::takes_requests;
 use crate::domain::time::Timestamp;
 use crate::http::answer::json;
 use crate::http::auth::Caller;
@@ -61,11 +60,7 @@ pub(super) fn status(
     in_flight: bool,
 ) -> &'static str {
     match delivery.state {
-        DeliveryState::Waiting { .. }
-            if !endpoint.takes_messages() || takes_requests(&endpoint.settings) =>
-        {
-            "disabled"
-        }
+        DeliveryState::Waiting { .. } if !endpoint.takes_messages() => "disabled",
         DeliveryState::Waiting { .. } if in_flight => "sending",
         DeliveryState::Waiting { .. } => "pending",
         DeliveryState::Delivered => "success",

@@ -159,7 +159,7 @@ pub(super) fn shape<'a>(
     };
     Shape {
         channels: &settings.channels,
-        enabled: endpoint.takes_messages(),
+        enabled: endpoint.is_enabled(),
         event_types: settings
             .event_types
             .iter()

@@ -355,7 +355,7 @@ pub(in super::super) async fn testing(place: Place, params: Params) -> Answered 
         can: place.can(),
         tabs: Tabs::new(&place, &live, "testing"),
         url: settings.url.clone(),
-        disabled: !live.takes_messages(),
+        disabled: !live.is_enabled(),
         validate: takes_requests(settings).then(|| link(&place, settings.key, "/validations")),
         types: listed
             .into_iter()

@@ -311,7 +311,7 @@ fn what_is_next(
         let words = "Held: the endpoint is paused. It is sent when that is resumed.";
         return (words.to_owned(), None);
     }
-    if !live.takes_messages() {
+    if !live.is_enabled() {
         let words = "Held: the endpoint is disabled. It is sent when that is enabled.";
         return (words.to_owned(), None);
     }
