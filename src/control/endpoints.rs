@@ -154,10 +154,16 @@ impl Control {
             .await?)
     }
 
-    /// Whether this URL may be delivered to: an inbox of ours, or one that the
-    /// guard lets through as its name resolves now.
     async fn judge(&self, url: Option<&str>) -> Result<(), ControlError> {
-        let Some(url) = url else { return Ok(()) };
+        match url {
+            Some(url) => self.check_destination(url).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether this URL may be delivered to: an inbox or source of ours, or one
+    /// that the guard lets through as its name resolves now.
+    pub async fn check_destination(&self, url: &str) -> Result<(), ControlError> {
         let blocked = |refusal: crate::domain::address::UrlRefusal| ControlError::UrlBlocked {
             reason: refusal.reason.as_str(),
             detail: refusal.detail,

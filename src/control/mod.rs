@@ -1,6 +1,7 @@
 //! The control plane: what an API caller or operator may change, checked once
 //! for every face.
 
+mod answers;
 pub mod api_keys;
 pub mod applications;
 pub mod endpoints;
@@ -18,6 +19,8 @@ pub mod sources;
 use std::sync::Arc;
 
 use serde::Serialize;
+
+use self::answers::answer_errors;
 
 use crate::domain::principal::Capability;
 use crate::engine::transport::HttpTransport;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Control, ControlError, FieldError};
+use super::{Control, ControlError, FieldError, answer_errors};
+use crate::domain::answer::{AnswerChange, FixedAnswer};
 use crate::domain::endpoint::MASKED;
 use crate::domain::header;
 use crate::domain::ids::{ApplicationKey, EndpointKey};
@@ -12,8 +13,8 @@ use crate::domain::principal::Principal;
 use crate::domain::record::RECORD_HEADERS_MAX;
 use crate::domain::secret::Secret;
 use crate::domain::source::{
-    ANSWER_BODY_BYTES_MAX, ANSWER_HEADERS_MAX, AnswerRule, Dedupe, EventTypeRule, FixedAnswer,
-    Limits, LiveSource, METHODS, RecordRule, SourceChange, WAIT_SECONDS, check_slug,
+    AnswerRule, Dedupe, EventTypeRule, Limits, LiveSource, METHODS, RecordRule, SourceChange,
+    WAIT_SECONDS, check_slug,
 };
 use crate::domain::verification::{
     Algorithm, Cover, Encoding, Form, IP_RANGES_MAX, KeyForm, Place, Recipe, SECRET_BYTES_MAX,
@@ -115,10 +116,7 @@ pub struct RecordInput {
 
 #[derive(Clone, Debug, Default)]
 pub struct AnswerInput {
-    pub status: Option<u16>,
-    pub content_type: Option<String>,
-    pub headers: Option<BTreeMap<String, String>>,
-    pub body: Option<String>,
+    pub fixed: AnswerChange,
     pub endpoint: Option<String>,
     pub timeout_seconds: Option<u64>,
 }
@@ -260,17 +258,14 @@ impl Control {
         given: AnswerInput,
         errors: &mut Vec<FieldError>,
     ) -> Result<Option<AnswerRule>, ControlError> {
-        let fixed = given.status.is_some()
-            || given.content_type.is_some()
-            || given.headers.is_some()
-            || given.body.is_some();
+        let fixed = !given.fixed.is_empty();
         let Some(named) = given.endpoint.clone() else {
             if given.timeout_seconds.is_some() {
                 let detail = "is only for an answer that an endpoint gives";
                 errors.push(FieldError::new("answer.timeoutSeconds", detail));
             }
             return Ok(if fixed {
-                fixed_answer(given, errors)
+                fixed_answer(given.fixed, errors)
             } else {
                 Some(AnswerRule::Preset)
             });
@@ -313,50 +308,15 @@ impl Control {
     }
 }
 
-fn fixed_answer(given: AnswerInput, errors: &mut Vec<FieldError>) -> Option<AnswerRule> {
-    let before = errors.len();
-    let mut wrong = |path: &str, detail: &str| errors.push(FieldError::new(path, detail));
-    let content_type = given
-        .content_type
-        .unwrap_or_else(|| "text/plain".to_owned());
-    if !header::is_plain_value(&content_type) || !content_type.contains('/') {
-        wrong(
-            "answer.contentType",
-            "must be a content type, such as text/plain",
-        );
+fn fixed_answer(given: AnswerChange, errors: &mut Vec<FieldError>) -> Option<AnswerRule> {
+    let wrong = answer_errors(&given, |part| format!("answer.{part}"));
+    if !wrong.is_empty() {
+        errors.extend(wrong);
+        return None;
     }
-    let body = given.body.unwrap_or_default();
-    if body.len() > ANSWER_BODY_BYTES_MAX {
-        let detail = format!("must have at most {ANSWER_BODY_BYTES_MAX} bytes");
-        wrong("answer.body", &detail);
-    }
-    let headers = given.headers.unwrap_or_default();
-    if headers.len() > ANSWER_HEADERS_MAX {
-        let detail = format!("must have at most {ANSWER_HEADERS_MAX}");
-        wrong("answer.headers", &detail);
-    }
-    for (name, value) in &headers {
-        let path = format!("answer.headers.{name}");
-        // Standard Webhooks lets an answer say more in a header of its own.
-        let allowed = name.eq_ignore_ascii_case("webhook-delivery");
-        if let Err(detail) = header::check_name(name)
-            && !allowed
-        {
-            wrong(&path, &detail);
-        } else if name.eq_ignore_ascii_case("set-cookie") {
-            wrong(&path, "must not be a cookie: senders are no browsers");
-        } else if !header::is_plain_value(value) {
-            wrong(&path, "must be visible ASCII without spaces at its ends");
-        }
-    }
-    (errors.len() == before).then(|| {
-        AnswerRule::Fixed(FixedAnswer {
-            status: given.status.unwrap_or(200),
-            content_type,
-            headers: headers.into_iter().collect(),
-            body,
-        })
-    })
+    let mut answer = FixedAnswer::ok("");
+    given.apply(&mut answer);
+    Some(AnswerRule::Fixed(answer))
 }
 
 fn verification(

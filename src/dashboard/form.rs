@@ -3,6 +3,7 @@
 use axum::extract::{FromRequest, Request};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
 use super::failure::Failure;
@@ -62,10 +63,38 @@ impl Form {
             .map(|(_, text)| text.as_str())
     }
 
+    /// The field's lines of `Name: value`, as the API takes headers.
+    pub(super) fn headers(&self, name: &str) -> Value {
+        let lines = self.get(name).lines().map(str::trim);
+        let pairs = lines.filter(|line| !line.is_empty()).map(|line| {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            (name.trim().to_owned(), json!(value.trim()))
+        });
+        Value::Object(pairs.collect())
+    }
+
+    /// The field's number where it is one; else the text, which the API's
+    /// checks refuse. `None`: the field is empty.
+    pub(super) fn number(&self, name: &str) -> Option<Value> {
+        let text = self.text(name)?;
+        Some(
+            text.parse::<u64>()
+                .map_or_else(|_| json!(text), |n| json!(n)),
+        )
+    }
+
     /// Whether the field came: a box that is checked.
     pub(super) fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|(known, _)| known == name)
     }
+}
+
+/// Headers as [`Form::headers`] reads them.
+pub(super) fn header_lines(headers: &[(String, String)]) -> String {
+    let lines = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Behind a session: the form must carry its token.

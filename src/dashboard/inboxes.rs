@@ -1,27 +1,30 @@
 //! Inboxes: URLs that take anything and show it.
 
+mod received;
+
 use askama::Template;
+use http::StatusCode;
 use serde_json::json;
 
-use super::endpoints::{answer, back};
+use super::endpoints::{answer, back, written};
 use super::failure::{Answered, Failure};
-use super::form::Form;
+use super::form::{Form, header_lines};
 use super::frame::{Can, Frame, Tab};
-use super::parts::{ApiCall, Id, Moment, Well, bytes};
+use super::parts::{ApiCall, Moment, Well};
 use super::place::Place;
-use crate::control::applications::NAME_CHARS_MAX;
-use crate::domain::endpoint::{MASKED, is_secret_name};
+use crate::control::FieldError;
+use crate::domain::answer::FixedAnswer;
 use crate::domain::ids::ReceivedKey;
-use crate::domain::inbox::{Inbox, Received};
-use crate::http::body::Fields;
+use crate::domain::inbox::{Inbox, InboxChange};
+use crate::http::inbox_input;
 use crate::http::paging::Params;
 use crate::http::problem::Problem;
 use crate::store::Written;
 
+pub(super) use self::received::{body, live, received, replay};
+
 /// Requests on a page.
-const PAGE: usize = 25;
-/// Bytes of a body that the page shows.
-const SHOWN_BYTES_MAX: usize = 32 * 1024;
+const PAGE: usize = 50;
 
 struct Row {
     name: String,
@@ -49,7 +52,7 @@ pub(super) async fn index(place: Place) -> Answered {
         name: name_of(inbox),
         href: place.link(&format!("/inboxes/{}", inbox.token)),
         url: control.inbox_url(inbox),
-        answers: inbox.answer_status,
+        answers: inbox.answer.status,
         created: Moment::new(inbox.created, place.now),
     });
     let page = IndexPage {
@@ -75,28 +78,29 @@ fn name_of(inbox: &Inbox) -> String {
     }
 }
 
-/// Name and status of a form, by the rules of the API.
-fn read(form: &Form) -> Result<(Option<String>, Option<u16>), Problem> {
+/// The fields of a form, by the rules of the API.
+fn read(form: &Form) -> Result<InboxChange, Problem> {
     let mut body = json!({"name": form.get("name").trim()});
-    if let Some(status) = form.text("answerStatus") {
-        body["answerStatus"] = status
-            .parse::<u64>()
-            .map_or_else(|_| json!(status), |n| json!(n));
+    for field in ["answerStatus", "answerDelayMilliseconds", "failNext"] {
+        if let Some(number) = form.number(field) {
+            body[field] = number;
+        }
     }
-    let body = body.to_string();
-    let mut fields = Fields::parse(body.as_bytes())?;
-    let name = fields.text_or_empty("name", NAME_CHARS_MAX);
-    let status = fields.integer("answerStatus", 200..=599);
-    fields.finish()?;
-    let status = status.map(|status| u16::try_from(status).expect("within a range that fits"));
-    Ok((name, status))
+    if form.has("answerBody") {
+        body["answerBody"] = json!(form.get("answerBody"));
+        body["answerHeaders"] = form.headers("answerHeaders");
+    }
+    if let Some(kind) = form.text("answerContentType") {
+        body["answerContentType"] = json!(kind);
+    }
+    inbox_input::read(body.to_string().as_bytes())
 }
 
 /// `POST /inboxes`
 pub(super) async fn create(place: Place, form: Form) -> Answered {
-    let (name, status) = read(&form)?;
+    let change = read(&form)?;
     let control = place.state.control();
-    let made = control.create_inbox(place.principal, name.unwrap_or_default(), status, None);
+    let made = control.create_inbox(place.principal, change, None);
     let Written::Fresh(inbox) = made.await? else {
         unreachable!("without an idempotency key nothing is repeated");
     };
@@ -106,46 +110,60 @@ pub(super) async fn create(place: Place, form: Form) -> Answered {
     ))
 }
 
-struct Header {
+/// The inbox in the path, if the viewer sees it.
+fn found(place: &Place) -> Result<Inbox, Failure> {
+    let control = place.state.control();
+    let inbox = control.inbox(place.principal, place.name("token"))?;
+    inbox.ok_or_else(|| Failure::not_found("inbox"))
+}
+
+/// The page of an inbox, or below it.
+fn link(place: &Place, inbox: &Inbox, path: &str) -> String {
+    place.link(&format!("/inboxes/{}{path}", inbox.token))
+}
+
+/// What the fields hold.
+struct Texts {
     name: String,
-    value: String,
+    status: String,
+    fail_next: String,
+    delay_ms: String,
+    content_type: String,
+    body: String,
+    headers: String,
 }
 
-struct Request {
-    method: String,
-    path: String,
-    at: Moment,
-    answered: u16,
-    size: String,
-    headers: Vec<Header>,
-    body: Option<Well>,
-    id: Id,
-}
-
-impl Request {
-    fn new(place: &Place, received: &Received) -> Self {
-        let id = place.id(received.key);
-        let headers = received.headers.iter().map(|(name, value)| Header {
-            name: name.clone(),
-            value: if is_secret_name(name) && !name.contains("signature") {
-                MASKED.to_owned()
-            } else {
-                String::from_utf8_lossy(value).into_owned()
-            },
-        });
-        let shown = &received.body[..received.body.len().min(SHOWN_BYTES_MAX)];
-        let text = String::from_utf8_lossy(shown).into_owned();
-        let text = super::pretty::pretty(&text).unwrap_or(text);
+impl Texts {
+    fn of(inbox: &Inbox) -> Self {
         Self {
-            method: received.method.clone(),
-            path: received.path.clone(),
-            at: Moment::new(received.at, place.now),
-            answered: received.answered,
-            size: bytes(received.body.len() as u64),
-            headers: headers.collect(),
-            body: (!received.body.is_empty()).then(|| Well::new(format!("body-{id}"), text)),
-            id: Id::new(id),
+            name: inbox.name.clone(),
+            status: inbox.answer.status.to_string(),
+            fail_next: inbox.fail_next.to_string(),
+            delay_ms: inbox.delay_ms.to_string(),
+            content_type: inbox.answer.content_type.clone(),
+            body: inbox.answer.body.clone(),
+            headers: header_lines(&inbox.answer.headers),
         }
+    }
+
+    fn typed(form: &Form) -> Self {
+        let text = |name| form.get(name).to_owned();
+        Self {
+            name: text("name"),
+            status: text("answerStatus"),
+            fail_next: text("failNext"),
+            delay_ms: text("answerDelayMilliseconds"),
+            content_type: text("answerContentType"),
+            body: text("answerBody"),
+            headers: text("answerHeaders"),
+        }
+    }
+
+    /// Whether more than the status is another than an inbox has at first.
+    fn is_special(&self) -> bool {
+        let usual = FixedAnswer::ok("OK");
+        let own = (&self.content_type, &self.body, self.headers.as_str());
+        own != (&usual.content_type, &usual.body, "")
     }
 }
 
@@ -155,57 +173,88 @@ struct ShowPage {
     frame: Frame,
     can: Can,
     name: String,
-    typed_name: String,
     url: Well,
-    answers: u16,
-    requests: Vec<Request>,
+    texts: Texts,
+    errors: Vec<FieldError>,
+    rows: Vec<received::Row>,
     older: Option<String>,
+    live: String,
     itself: String,
-    again: bool,
     api: ApiCall,
 }
 
-/// `GET /inboxes/{token}`
-pub(super) async fn show(place: Place, params: Params) -> Answered {
-    let control = place.state.control();
-    let inbox = control.inbox(place.principal, place.name("token"))?;
-    let inbox = inbox.ok_or_else(|| Failure::not_found("inbox"))?;
+fn show_page(place: &Place, inbox: &Inbox, params: &Params) -> Result<ShowPage, Failure> {
     let ids = place.state.store.ids();
     let before: Option<ReceivedKey> =
         params.parsed("before", "the id of a request", |text| ids.parse(text))?;
     let mut received = place.state.store.received(inbox.key, before, PAGE + 1)?;
     let more = received.len() > PAGE;
     received.truncate(PAGE);
-    let itself = place.link(&format!("/inboxes/{}", inbox.token));
+    let itself = link(place, inbox, "");
     let last = received.last().filter(|_| more);
     let trail = [("Inboxes", "/inboxes".to_owned())];
     let api = place.api(&format!("/inboxes/{}/received", inbox.token));
-    let page = ShowPage {
-        frame: Frame::new(&place, Tab::Inboxes, &trail, &name_of(&inbox)),
+    let rows = received.iter();
+    Ok(ShowPage {
+        frame: Frame::new(place, Tab::Inboxes, &trail, &name_of(inbox)),
         can: place.can(),
-        name: name_of(&inbox),
-        typed_name: inbox.name.clone(),
-        url: Well::new("inbox-url", control.inbox_url(&inbox)),
-        answers: inbox.answer_status,
+        name: name_of(inbox),
+        url: Well::new("inbox-url", place.state.control().inbox_url(inbox)),
+        texts: Texts::of(inbox),
+        errors: Vec::new(),
         older: last.map(|last| format!("{itself}?before={}", place.id(last.key))),
-        requests: received
-            .iter()
-            .map(|received| Request::new(&place, received))
+        rows: rows
+            .map(|one| received::Row::new(place, inbox, one))
             .collect(),
-        again: before.is_none(),
+        live: format!("{itself}/live"),
         itself,
         api: ApiCall::new("api-received", "GET", &api, None),
-    };
-    answer(&page)
+    })
+}
+
+/// `GET /inboxes/{token}`
+pub(super) async fn show(place: Place, params: Params) -> Answered {
+    let inbox = found(&place)?;
+    answer(&show_page(&place, &inbox, &params)?)
 }
 
 /// `POST /inboxes/{token}`
 pub(super) async fn update(place: Place, form: Form) -> Answered {
-    let (name, status) = read(&form)?;
-    let token = place.name("token").to_owned();
+    let inbox = found(&place)?;
+    let problem = match read(&form) {
+        Err(problem) => problem,
+        Ok(change) => {
+            let control = place.state.control();
+            let token = place.name("token");
+            match control.update_inbox(place.principal, token, change).await {
+                Ok(inbox) => return Ok(back(&link(&place, &inbox, ""), "saved")),
+                Err(error) => error.into(),
+            }
+        }
+    };
+    if problem.errors.is_empty() {
+        return Err(problem.into());
+    }
+    let page = ShowPage {
+        texts: Texts::typed(&form),
+        errors: problem.errors,
+        ..show_page(&place, &inbox, &Params::none())?
+    };
+    Ok(written(StatusCode::UNPROCESSABLE_ENTITY, &page))
+}
+
+/// `POST /inboxes/{token}/clearings`
+pub(super) async fn clear(place: Place, _: Form) -> Answered {
     let control = place.state.control();
-    control
-        .update_inbox(place.principal, &token, name, status)
-        .await?;
-    Ok(back(&place.link(&format!("/inboxes/{token}")), "saved"))
+    let token = place.name("token");
+    let inbox = control.clear_inbox(place.principal, token).await?;
+    Ok(back(&link(&place, &inbox, ""), "cleared"))
+}
+
+/// `POST /inboxes/{token}/deletions`
+pub(super) async fn delete(place: Place, _: Form) -> Answered {
+    let control = place.state.control();
+    let token = place.name("token");
+    control.delete_inbox(place.principal, token).await?;
+    Ok(back(&place.link("/inboxes"), "deleted"))
 }

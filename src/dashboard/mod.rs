@@ -9,6 +9,7 @@
 mod access;
 mod activity;
 mod applications;
+mod arrived;
 mod attempts;
 mod chart;
 mod endpoints;
@@ -148,6 +149,12 @@ routes! {
     Environment POST "/inboxes" Manage => inboxes::create;
     Environment GET "/inboxes/{token}" Read => inboxes::show;
     Environment POST "/inboxes/{token}" Manage => inboxes::update;
+    Environment GET "/inboxes/{token}/live" Read => inboxes::live;
+    Environment POST "/inboxes/{token}/clearings" Manage => inboxes::clear;
+    Environment POST "/inboxes/{token}/deletions" Manage => inboxes::delete;
+    Environment GET "/inboxes/{token}/received/{rcv}" Read => inboxes::received;
+    Environment GET "/inboxes/{token}/received/{rcv}/body" Read => inboxes::body;
+    Environment POST "/inboxes/{token}/received/{rcv}/replays" Manage => inboxes::replay;
     Environment GET "/settings" Read => settings::general;
     Application GET "/requests" Read => requests::index;
     Application POST "/requests" Send => requests::create;

@@ -17,6 +17,8 @@ const DONE: &[(&str, &str)] = &[
     ("saved", "Saved."),
     ("created", "Created."),
     ("deleted", "Deleted."),
+    ("cleared", "Cleared: what came before is gone."),
+    ("sent-again", "It was sent. What came of it is below."),
     ("replayed", "The replay is on its way."),
     ("replayed-all", "The replays are on their way."),
     ("sent", "The message was accepted, and is on its way."),

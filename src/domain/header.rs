@@ -44,6 +44,33 @@ pub fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&lower.as_str()) || by_prefix
 }
 
+/// Headers of the way that a request came by, not of the request.
+const OF_CONNECTION: [&str; 13] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-real-ip",
+];
+const PREFIXES_OF_CONNECTION: [&str; 3] = ["hookpost-", "proxy-", "x-forwarded-"];
+
+/// Whether a header of this name belongs to the connection that a request came
+/// by: sent on, it would be wrong.
+#[must_use]
+pub fn is_of_connection(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let mut prefixes = PREFIXES_OF_CONNECTION.iter();
+    OF_CONNECTION.contains(&lower.as_str()) || prefixes.any(|prefix| lower.starts_with(prefix))
+}
+
 /// Whether a header of this name says who is asking.
 #[must_use]
 pub fn is_authenticating(name: &str) -> bool {

@@ -1,12 +1,26 @@
 //! A URL that takes anything, keeps it, and shows it.
 
-use bytes::Bytes;
+use std::time::Duration;
 
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{AnswerChange, FixedAnswer};
 use super::ids::{EnvironmentKey, InboxKey, ReceivedKey};
 use super::time::Timestamp;
 
 /// Requests that an inbox keeps; the oldest make room.
 pub const RECEIVED_MAX: usize = 500;
+/// Milliseconds that an answer may be held back.
+pub const DELAY_MS_MAX: u32 = 60_000;
+/// Requests that may be told to fail.
+pub const FAIL_NEXT_MAX: u32 = 1_000;
+/// What a request that is told to fail is answered with.
+pub const FAILED_STATUS: u16 = 503;
+/// Replays of one request that are remembered; the oldest make room.
+pub const REPLAYS_MAX: usize = 10;
+/// Bytes of the answer to a replay that are remembered.
+pub const REPLAY_BODY_BYTES_MAX: usize = 4 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inbox {
@@ -15,9 +29,50 @@ pub struct Inbox {
     /// The unguessable part of its URL.
     pub token: String,
     pub name: String,
-    /// What it answers.
-    pub answer_status: u16,
+    pub answer: FixedAnswer,
+    /// How long the answer is held back, once the request is kept.
+    pub delay_ms: u32,
+    /// How many requests from now on are answered with [`FAILED_STATUS`].
+    pub fail_next: u32,
     pub created: Timestamp,
+}
+
+/// What is to become of an inbox. `None`: stays.
+#[derive(Clone, Debug, Default)]
+pub struct InboxChange {
+    pub name: Option<String>,
+    pub answer: AnswerChange,
+    pub delay_ms: Option<u32>,
+    pub fail_next: Option<u32>,
+}
+
+impl InboxChange {
+    /// Changes what it names.
+    pub fn apply(self, inbox: &mut Inbox) {
+        if let Some(name) = self.name {
+            inbox.name = name;
+        }
+        self.answer.apply(&mut inbox.answer);
+        inbox.delay_ms = self.delay_ms.unwrap_or(inbox.delay_ms);
+        inbox.fail_next = self.fail_next.unwrap_or(inbox.fail_next);
+    }
+}
+
+impl Inbox {
+    /// How long an answer is held back.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay_ms.into())
+    }
+
+    /// What the next request is answered with, counting it.
+    pub fn next_status(&mut self) -> u16 {
+        if self.fail_next == 0 {
+            return self.answer.status;
+        }
+        self.fail_next -= 1;
+        FAILED_STATUS
+    }
 }
 
 /// One request as it came.
@@ -33,4 +88,20 @@ pub struct Received {
     pub body: Bytes,
     /// The status it was answered with.
     pub answered: u16,
+    /// Where it was sent again, newest first.
+    pub replays: Vec<Replay>,
+}
+
+/// A received request sent again to another URL, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    pub at: Timestamp,
+    pub url: String,
+    /// The status of the answer; 0 when there was none.
+    pub status: u16,
+    /// Why there was no answer, in words; else empty.
+    pub detail: String,
+    /// How the answer's body begins, as text.
+    pub body: String,
+    pub took_us: u32,
 }

@@ -1,6 +1,7 @@
 //! What the product knows, as plain data and pure decisions: no I/O, no clock, no randomness.
 
 pub mod address;
+pub mod answer;
 pub mod api_key;
 pub mod application;
 pub mod attempt;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::answer::FixedAnswer;
 use super::header;
 use super::ids::{
     ApplicationKey, EndpointKey, EnvironmentKey, Key, MessageKey, ReceivedKey, SourceKey,
@@ -24,9 +25,6 @@ pub const SOURCES_MAX: usize = 1000;
 pub const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 /// Requests that a source may take in a second.
 pub const RATE_LIMIT_MAX: u32 = 100_000;
-/// Bytes of a fixed answer's body, and of one of its header values.
-pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
-pub const ANSWER_HEADERS_MAX: usize = 20;
 /// Seconds that a sender may be made to wait for an endpoint's answer.
 pub const WAIT_SECONDS: std::ops::RangeInclusive<u64> = 1..=60;
 /// Requests other than accepted ones that a source keeps; the oldest make room.
@@ -124,16 +122,6 @@ pub enum AnswerRule {
         endpoint: EndpointKey,
         seconds: u8,
     },
-}
-
-/// An answer that is always the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FixedAnswer {
-    pub status: u16,
-    pub content_type: String,
-    /// Names and values.
-    pub headers: Vec<(String, String)>,
-    pub body: String,
 }
 
 impl From<EventAnswer> for FixedAnswer {

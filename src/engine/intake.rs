@@ -11,21 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use ring::digest;
 use tokio::sync::oneshot;
 
 use self::budget::Budgets;
 use self::keys::FetchedKeys;
-use super::receive::{INBOX_PATH, list};
+use super::place::Outgoing;
+use super::receive::{INBOX_PATH, answered_headers, list};
 use super::{Engine, Inner};
+use crate::domain::answer::FixedAnswer;
 use crate::domain::attempt::{CapturedResponse, Exchange, Outcome, Timing};
 use crate::domain::ids::{EndpointKey, MessageKey};
 use crate::domain::secret::Secret;
 use crate::domain::signing::Headers;
-use crate::domain::source::{
-    AnswerRule, FixedAnswer, HOPS_HEADER, HOPS_MAX, LiveSource, Receipt, Verdict,
-};
+use crate::domain::source::{AnswerRule, HOPS_HEADER, HOPS_MAX, LiveSource, Receipt, Verdict};
 use crate::domain::time::Timestamp;
 use crate::domain::verification::handshake::{self, Handshake};
 use crate::domain::verification::presets::EventAnswer;
@@ -104,8 +103,7 @@ impl Engine {
     /// The source whose URL ends in this, if it takes anything.
     #[must_use]
     pub fn source(&self, slug: &str) -> Option<Arc<LiveSource>> {
-        let source = self.inner.store.catalog().source_by_slug(slug);
-        source.filter(|source| source.settings.enabled)
+        open_source(&self.inner, slug)
     }
 
     /// Takes in what came to a source. When this returns, an event that was
@@ -583,22 +581,28 @@ async fn verify_again(
     }
 }
 
+/// The source whose URL ends in this, if it takes anything.
+pub(super) fn open_source(inner: &Inner, slug: &str) -> Option<Arc<LiveSource>> {
+    let source = inner.store.catalog().source_by_slug(slug);
+    source.filter(|source| source.settings.enabled)
+}
+
 /// Delivers to a source of our own without leaving the process.
 pub(super) async fn deliver_to_source(
     inner: &Arc<Inner>,
     source: &Arc<LiveSource>,
     path: &str,
-    headers: &HeaderMap,
-    body: Bytes,
+    outgoing: Outgoing,
 ) -> Exchange {
+    let headers = &outgoing.headers;
     let hops = headers
         .get(HOPS_HEADER)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let arrival = Arrival {
-        method: "POST".to_owned(),
+        method: outgoing.method.as_str().to_owned(),
         path: path.to_owned(),
         headers: list(headers),
-        body,
+        body: outgoing.body,
         peer: None,
     };
     let watch = Stopwatch::default();
@@ -614,7 +618,7 @@ pub(super) async fn deliver_to_source(
             status: reply.status,
         },
         response: Some(CapturedResponse {
-            headers: vec![("content-type".to_owned(), reply.content_type.into_bytes())],
+            headers: answered_headers(reply.content_type, reply.headers),
             body: reply.body.to_vec(),
             truncated: false,
         }),

@@ -6,6 +6,7 @@
 
 pub mod intake;
 mod jobs;
+mod place;
 pub mod prune;
 pub mod receive;
 pub mod requests;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::TrustAnchor;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use self::intake::{Awaited, Intake};
 use self::requests::{Rendezvous, Turns};
@@ -69,6 +70,8 @@ pub(crate) struct Inner {
     awaited: Awaited,
     rendezvous: Rendezvous,
     turns: Turns,
+    /// Whose received request may be on its way again.
+    replays: Semaphore,
     scheduler: Mutex<Scheduler>,
     /// Wakes the task that reads the table and waits for what is due.
     wake: Notify,
@@ -110,6 +113,7 @@ impl Engine {
             awaited: Awaited::default(),
             rendezvous: Rendezvous::default(),
             turns: Turns::default(),
+            replays: Semaphore::new(receive::REPLAYS_AT_ONCE),
             scheduler,
             wake: Notify::new(),
             ended: Notify::new(),

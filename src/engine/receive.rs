@@ -1,19 +1,27 @@
-//! An inbound request: kept before it is answered.
+//! An inbound request: kept before it is answered, and sent again elsewhere
+//! when somebody asks for it.
 
-use bytes::Bytes;
-use http::HeaderMap;
+use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::place::{self, Outgoing, Place};
 use super::{Engine, Inner};
+use crate::domain::answer::FixedAnswer;
 use crate::domain::attempt::{CapturedResponse, Exchange, Outcome, Timing};
-use crate::domain::inbox::Received;
-use crate::store::{NewReceived, Refusal, WriteError};
-
-/// What an inbox answers with, whatever came.
-pub const ANSWER_BODY: &str = "OK";
-pub const ANSWER_TYPE: &str = "text/plain; charset=utf-8";
+use crate::domain::header;
+use crate::domain::inbox::{Inbox, REPLAY_BODY_BYTES_MAX, Received, Replay};
+use crate::domain::principal::Principal;
+use crate::domain::time::Timestamp;
+use crate::store::{Idempotent, Kept, NewReceived, Refusal, WriteError, Written};
 
 /// Where inboxes are, below the public URL.
 pub const INBOX_PATH: &str = "/in/";
+
+/// For a replay, from resolving to the last byte of the answer.
+const REPLAY_LIMIT: Duration = Duration::from_secs(20);
+/// Replays of received requests that are on their way at once.
+pub(super) const REPLAYS_AT_ONCE: usize = 16;
 
 /// Why a request was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -24,23 +32,112 @@ pub enum ReceiveError {
     Store(#[from] WriteError),
 }
 
+/// Why a received request was not sent again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// As many are on their way as may be.
+    #[error("too many replays are on their way")]
+    TooMany,
+    #[error(transparent)]
+    Store(#[from] WriteError),
+}
+
 impl Engine {
     /// Takes in what came to the inbox with this token. When this returns, it
     /// is on disk.
-    pub async fn take_in(
-        &self,
-        token: &str,
-        received: NewReceived,
-    ) -> Result<Received, ReceiveError> {
+    pub async fn take_in(&self, token: &str, received: NewReceived) -> Result<Kept, ReceiveError> {
         take_in(&self.inner, token, received).await
+    }
+
+    /// Sends a received request to `url`, which may be delivered to: method,
+    /// headers and body as they came. Remembers what came of it, unless the
+    /// request is gone by then.
+    ///
+    /// # Errors
+    /// Too many are on their way; or it was sent, but what came of it could
+    /// not be written.
+    pub async fn replay_received(
+        &self,
+        principal: Principal,
+        inbox: &Inbox,
+        received: &Received,
+        url: &str,
+        idempotent: Option<Idempotent<Replay>>,
+    ) -> Result<Written<Replay>, ReplayError> {
+        let inner = &self.inner;
+        let Ok(_turn) = inner.replays.try_acquire() else {
+            return Err(ReplayError::TooMany);
+        };
+        let place = Place::of(url, &inner.settings.public_url);
+        let outgoing = Outgoing {
+            method: Method::from_bytes(received.method.as_bytes()).unwrap_or(Method::POST),
+            headers: passed_on(&received.headers),
+            body: received.body.clone(),
+            timeout: REPLAY_LIMIT,
+            keep_bytes: REPLAY_BODY_BYTES_MAX,
+        };
+        let at = inner.clock.now();
+        let exchange = place::send(inner, &place, outgoing).await;
+        let replay = outcome(at, url, &exchange);
+        let noted = inner
+            .store
+            .note_replay(
+                principal,
+                (inbox.key, received.key),
+                origin(url),
+                replay.clone(),
+                idempotent,
+            )
+            .await;
+        match noted {
+            Err(WriteError::Refused(_)) => Ok(Written::Fresh(replay)),
+            noted => Ok(noted?),
+        }
     }
 }
 
-async fn take_in(
-    inner: &Inner,
-    token: &str,
-    received: NewReceived,
-) -> Result<Received, ReceiveError> {
+fn outcome(at: Timestamp, url: &str, exchange: &Exchange) -> Replay {
+    let answered = matches!(exchange.outcome, Outcome::Response { .. });
+    let body = exchange.response.as_ref();
+    let body = body.map_or(&[] as &[u8], |response| &response.body);
+    Replay {
+        at,
+        url: url.to_owned(),
+        status: exchange.outcome.status_code(),
+        detail: if answered {
+            String::new()
+        } else {
+            let detail = exchange.outcome.detail().unwrap_or_default();
+            format!("{}: {detail}", exchange.outcome.name())
+        },
+        body: String::from_utf8_lossy(body).into_owned(),
+        took_us: exchange.timing.total_us,
+    }
+}
+
+/// Scheme, host and port: what the audit log says of a URL.
+fn origin(url: &str) -> String {
+    let parsed = url::Url::parse(url).ok();
+    parsed.map_or_else(String::new, |url| url.origin().ascii_serialization())
+}
+
+/// The headers that a request has wherever it goes: not those of the
+/// connection that it came by.
+fn passed_on(headers: &[(String, Vec<u8>)]) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        if header::is_of_connection(name) {
+            continue;
+        }
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            kept.append(name, value);
+        }
+    }
+    kept
+}
+
+async fn take_in(inner: &Inner, token: &str, received: NewReceived) -> Result<Kept, ReceiveError> {
     let inbox = inner
         .store
         .inbox(token)
@@ -68,41 +165,56 @@ pub(super) async fn deliver_to_inbox(
     inner: &Inner,
     token: &str,
     path: &str,
-    headers: &HeaderMap,
-    body: Bytes,
+    outgoing: Outgoing,
 ) -> Exchange {
     let received = NewReceived {
-        method: "POST".to_owned(),
+        method: outgoing.method.as_str().to_owned(),
         path: path.to_owned(),
-        headers: list(headers),
-        body,
+        headers: list(&outgoing.headers),
+        body: outgoing.body,
     };
     let before = inner.clock.now();
     let outcome = take_in(inner, token, received).await;
-    let total_us = u32::try_from(inner.clock.now().since(before).as_micros()).unwrap_or(u32::MAX);
-    let timing = Timing {
-        first_byte_us: total_us,
-        total_us,
-        ..Timing::default()
-    };
-    let answer = |status, body: &str| Exchange {
-        outcome: Outcome::Response { status },
-        response: Some(CapturedResponse {
-            headers: vec![("content-type".to_owned(), ANSWER_TYPE.into())],
-            body: body.as_bytes().to_vec(),
-            truncated: false,
-        }),
-        timing,
-        peer: None,
-    };
-    match outcome {
-        Ok(received) => answer(received.answered, ANSWER_BODY),
-        Err(ReceiveError::NoInbox) => answer(404, "There is no such inbox."),
+    let text = |status, body: &str| (status, FixedAnswer::ok(body));
+    let (status, answer) = match outcome {
+        Ok(Kept { received, inbox }) => {
+            if inbox.delay_ms > 0 {
+                inner.clock.sleep(inbox.delay()).await;
+            }
+            (received.answered, inbox.answer)
+        }
+        Err(ReceiveError::NoInbox) => text(404, "There is no such inbox."),
         Err(ReceiveError::Store(error)) => {
             tracing::error!(%error, "an inbox could not take a delivery in");
-            answer(503, "The inbox cannot be written to now.")
+            text(503, "The inbox cannot be written to now.")
         }
+    };
+    let total_us = u32::try_from(inner.clock.now().since(before).as_micros()).unwrap_or(u32::MAX);
+    Exchange {
+        outcome: Outcome::Response { status },
+        response: Some(CapturedResponse {
+            headers: answered_headers(answer.content_type, answer.headers),
+            body: answer.body.into_bytes(),
+            truncated: false,
+        }),
+        timing: Timing {
+            first_byte_us: total_us,
+            total_us,
+            ..Timing::default()
+        },
+        peer: None,
     }
+}
+
+/// The headers of an answer as a transport would have read them.
+pub(super) fn answered_headers(
+    content_type: String,
+    headers: Vec<(String, String)>,
+) -> Vec<(String, Vec<u8>)> {
+    let own = std::iter::once(("content-type".to_owned(), content_type));
+    own.chain(headers)
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.into_bytes()))
+        .collect()
 }
 
 /// Names and values of headers, repeats included.

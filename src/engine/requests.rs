@@ -16,9 +16,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
-use super::transport::OutboundRequest;
+use super::place::{self, Outgoing, Place};
 use super::{Engine, Inner};
-use crate::domain::address::EndpointUrl;
 use crate::domain::attempt::{Exchange, Outcome, USER_AGENT};
 use crate::domain::endpoint::{Endpoint, LiveEndpoint};
 use crate::domain::ids::{EndpointKey, RequestKey};
@@ -423,33 +422,20 @@ fn judge(
     (tried, found)
 }
 
-async fn send(inner: &Inner, live: &LiveEndpoint, request: &Request) -> Exchange {
+async fn send(inner: &Arc<Inner>, live: &LiveEndpoint, request: &Request) -> Exchange {
     let settings = &live.settings;
     let id = inner.store.ids().text(request.key);
     let link = format!("{}{}", inner.settings.public_url, request::link_path(&id));
     let body = request::question_body(&link, &request.question, &request.inputs);
-    let url = match EndpointUrl::parse(&settings.url) {
-        Ok(url) => url,
-        Err(refusal) => {
-            return Exchange {
-                outcome: Outcome::BlockedAddress {
-                    detail: refusal.detail,
-                },
-                response: None,
-                timing: crate::domain::attempt::Timing::default(),
-                peer: None,
-            };
-        }
-    };
-    let outbound = OutboundRequest {
+    let place = Place::of(&settings.url, &inner.settings.public_url);
+    let outgoing = Outgoing {
         method: Method::POST,
-        url: Arc::new(url),
         headers: headers(settings, &id, &body, inner.clock.now()),
         body: Bytes::from(body),
         timeout: settings.timeout.unwrap_or(inner.settings.attempt_timeout),
         keep_bytes: ANSWER_BYTES_MAX + 1024,
     };
-    inner.transport.send(outbound).await
+    place::send(inner, &place, outgoing).await
 }
 
 fn headers(settings: &Endpoint, id: &str, body: &[u8], now: Timestamp) -> HeaderMap {

@@ -7,13 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::place::{self, Outgoing, Place};
 use super::schedule::{Content, Destination, Dispatch};
-use super::transport::OutboundRequest;
 use super::{CLOCK_LOOK, Inner};
-use super::{intake, receive};
-use crate::domain::address::EndpointUrl;
 use crate::domain::attempt::{
-    Exchange, NewAttempt, Outcome, RESPONSE_BODY_KEPT_BYTES, SentRequest, Timing, USER_AGENT,
+    Exchange, NewAttempt, Outcome, RESPONSE_BODY_KEPT_BYTES, SentRequest, USER_AGENT,
 };
 use crate::domain::breaker::{OPEN_MAX, Signal};
 use crate::domain::delivery::{Trigger, Verdict};
@@ -24,7 +22,6 @@ use crate::domain::payload;
 use crate::domain::retry::{next_due, parse_retry_after};
 use crate::domain::signing::{Scheme, SignedParts};
 use crate::domain::time::Timestamp;
-use crate::seams::mutant::{self, Mutant};
 use crate::store::{Recorded, WriteError};
 
 /// How long a `Retry-After` holds back the endpoint's other deliveries at most.
@@ -50,18 +47,6 @@ impl Prepared {
     fn application(&self) -> ApplicationKey {
         self.live.settings.application
     }
-}
-
-/// Where an endpoint's URL leads.
-enum Place {
-    Network(Arc<EndpointUrl>),
-    /// An inbox of our own: its token, and the path after it.
-    Inbox {
-        token: String,
-        path: String,
-    },
-    /// Nowhere: the URL does not parse any more.
-    Nowhere(String),
 }
 
 /// What `endpoint` is at the moment.
@@ -98,27 +83,13 @@ fn prepare(inner: &Inner, live: Arc<LiveEndpoint>) -> Prepared {
     }
     let schedule = settings.retry_schedule.clone();
     Prepared {
-        place: place(&settings.url, &inner.settings.public_url),
+        place: Place::of(&settings.url, &inner.settings.public_url),
         rate_limit: settings.rate_limit,
         headers,
         custom,
         schedule: schedule.unwrap_or_else(|| inner.settings.retry_schedule.clone()),
         timeout: settings.timeout.unwrap_or(inner.settings.attempt_timeout),
         live,
-    }
-}
-
-fn place(url: &str, public_url: &str) -> Place {
-    let url = match EndpointUrl::parse(url) {
-        Ok(url) => url,
-        Err(refusal) => return Place::Nowhere(refusal.detail),
-    };
-    match receive::own_inbox(url.as_str(), public_url) {
-        Some((token, path)) => Place::Inbox {
-            token: token.to_owned(),
-            path: path.to_owned(),
-        },
-        None => Place::Network(Arc::new(url)),
     }
 }
 
@@ -147,7 +118,14 @@ pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
         body,
     } = signed;
     let payload_bytes = body.len();
-    let exchange = exchange(inner, &endpoint, headers, body).await;
+    let outgoing = Outgoing {
+        method: Method::POST,
+        headers,
+        body,
+        timeout: endpoint.timeout,
+        keep_bytes: RESPONSE_BODY_KEPT_BYTES,
+    };
+    let exchange = place::send(inner, &endpoint.place, outgoing).await;
     inner
         .awaited
         .answered(dispatch.message, endpoint.key(), &exchange);
@@ -346,54 +324,6 @@ fn put_fields(
         request.custom.push((name, shown));
     }
     request.left_out = fields.left_out;
-}
-
-async fn exchange(
-    inner: &Arc<Inner>,
-    endpoint: &Prepared,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Exchange {
-    match &endpoint.place {
-        Place::Network(url) => {
-            let request = OutboundRequest {
-                method: Method::POST,
-                url: Arc::clone(url),
-                headers,
-                body,
-                timeout: endpoint.timeout,
-                keep_bytes: RESPONSE_BODY_KEPT_BYTES,
-            };
-            bounded(inner.transport.send(request).await)
-        }
-        Place::Inbox { token, path } => {
-            if let Some(source) = inner.store.catalog().source_by_slug(token) {
-                return intake::deliver_to_source(inner, &source, path, &headers, body).await;
-            }
-            receive::deliver_to_inbox(inner, token, path, &headers, body).await
-        }
-        Place::Nowhere(detail) => Exchange {
-            outcome: Outcome::BlockedAddress {
-                detail: detail.clone(),
-            },
-            response: None,
-            timing: Timing::default(),
-            peer: None,
-        },
-    }
-}
-
-/// The exchange with no more of the body than is kept, whatever the transport
-/// gave: what goes to the disk is bounded here.
-fn bounded(mut exchange: Exchange) -> Exchange {
-    if let Some(response) = &mut exchange.response
-        && response.body.len() > RESPONSE_BODY_KEPT_BYTES
-        && !mutant::active(Mutant::WholeBody)
-    {
-        response.body.truncate(RESPONSE_BODY_KEPT_BYTES);
-        response.truncated = true;
-    }
-    exchange
 }
 
 fn verdict(endpoint: &Prepared, exchange: &Exchange) -> Verdict {

@@ -9,6 +9,7 @@ pub mod cors;
 pub mod endpoint_input;
 pub mod fallback;
 pub mod fixed;
+pub mod inbox_input;
 pub mod json;
 pub mod origin;
 pub mod page;

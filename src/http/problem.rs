@@ -9,6 +9,7 @@ use crate::control::{ControlError, FieldError};
 use crate::domain::endpoint::SECRETS_MAX;
 use crate::domain::event_type::{TYPES_BYTES_MAX, TYPES_MAX};
 use crate::domain::job::RUNNING_MAX;
+use crate::engine::receive::ReplayError;
 use crate::store::{Refusal, StoreError, WriteError};
 
 /// Seconds after which a store that is busy or reopening may be asked again.
@@ -286,6 +287,19 @@ impl From<WriteError> for Problem {
         match error {
             WriteError::Refused(refusal) => refusal.into(),
             WriteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Store(error) => error.into(),
+            ReplayError::TooMany => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_replays",
+                "Many received requests are being sent again at the moment. Nothing was sent; try again shortly.",
+            ),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::control::sources::{
     AnswerInput, LimitsInput, NamingInput, PlaceInput, RecordInput, SignatureInput, SourceInput,
     VerificationInput,
 };
+use crate::domain::answer::AnswerChange;
 use crate::domain::message::{EVENT_TYPE_CHARS_MAX, UID_CHARS_MAX};
 use crate::domain::record::{RECORD_HEADERS_MAX, RECORD_KEY_CHARS_MAX};
 use crate::domain::source::{RATE_LIMIT_MAX, SLUG_CHARS};
@@ -132,14 +133,23 @@ fn naming(fields: &mut Fields<'_>) -> NamingInput {
 }
 
 fn answer(fields: &mut Fields<'_>) -> AnswerInput {
-    let status = fields.integer("status", 200..=599);
     AnswerInput {
-        status: status.map(|status| u16::try_from(status).expect("within a range that fits")),
-        content_type: fields.text("contentType", CONTENT_TYPE_CHARS_MAX),
-        headers: fields.map("headers"),
-        body: fields.any_text("body"),
+        fixed: answer_change(fields, str::to_owned),
         endpoint: fields.text("endpoint", UID_CHARS_MAX),
         timeout_seconds: fields.integer("timeoutSeconds", 1..=60),
+    }
+}
+
+/// What is said about an answer, each part in the field that `named` calls.
+pub fn answer_change(fields: &mut Fields<'_>, named: impl Fn(&str) -> String) -> AnswerChange {
+    let status = fields.integer(&named("status"), 200..=599);
+    AnswerChange {
+        status: status.map(|status| u16::try_from(status).expect("within a range that fits")),
+        content_type: fields.text(&named("contentType"), CONTENT_TYPE_CHARS_MAX),
+        headers: fields
+            .map(&named("headers"))
+            .map(|headers| headers.into_iter().collect()),
+        body: fields.any_text(&named("body")),
     }
 }
 

@@ -3,22 +3,25 @@
 mod ingest;
 mod sources;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::any;
 use axum::{Extension, Router};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::header::ALLOW;
+use http::{HeaderMap, Method, StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::engine::receive::{self, ANSWER_BODY, ANSWER_TYPE, INBOX_PATH, ReceiveError};
+use crate::engine::intake::Reply;
+use crate::engine::receive::{self, INBOX_PATH, ReceiveError};
 use crate::http::body;
 use crate::http::fallback::panicked;
 use crate::http::problem::Problem;
 use crate::http::server::PeerAddr;
 use crate::http::state::AppState;
-use crate::store::NewReceived;
+use crate::store::{Kept, NewReceived};
 
 /// What an inbox takes, of the methods that have a name; others it takes too.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -83,7 +86,13 @@ async fn keep(
         body,
     };
     match state.engine.take_in(token, received).await {
-        Ok(received) => Ok(answer(received.answered)),
+        Ok(Kept { received, inbox }) => {
+            hold_back(state, inbox.delay()).await;
+            Ok(sources::answer(Reply {
+                status: received.answered,
+                ..inbox.answer.into()
+            }))
+        }
         Err(ReceiveError::NoInbox) => Err(no_inbox()),
         Err(ReceiveError::Store(error)) => Err(error.into()),
     }
@@ -100,13 +109,14 @@ fn path_below(uri: &Uri, token: &str) -> String {
     below.unwrap_or(all).to_owned()
 }
 
-/// Fixed and tiny: nothing that came is echoed.
-fn answer(status: u16) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(ANSWER_TYPE)),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    (status, headers, ANSWER_BODY).into_response()
+/// Waits as the inbox was told to; not longer than the server runs.
+async fn hold_back(state: &AppState, delay: Duration) {
+    if delay.is_zero() {
+        return;
+    }
+    let mut stopping = state.stopping.clone();
+    tokio::select! {
+        () = state.clock.sleep(delay) => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
 }

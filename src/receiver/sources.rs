@@ -60,7 +60,8 @@ pub(super) async fn take_in(
     Ok(answer(reply))
 }
 
-fn answer(reply: Reply) -> Response {
+/// What is said to a sender: what the owner chose, never as a page of ours.
+pub(super) fn answer(reply: Reply) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
     let has_body = !reply.body.is_empty();
     let mut response = (status, reply.body).into_response();

@@ -13,7 +13,7 @@ use crate::config::PublicUrl;
 use crate::domain::address::EndpointUrl;
 use crate::domain::api_key::{self, API_KEY_CHARS_MIN, API_KEY_PREFIX};
 use crate::domain::endpoint::EndpointChange;
-use crate::domain::inbox::Inbox;
+use crate::domain::inbox::{Inbox, InboxChange};
 use crate::domain::principal::{Principal, Scope};
 use crate::domain::secret::Secret;
 use crate::engine::receive::{INBOX_PATH, own_inbox};
@@ -26,7 +26,6 @@ const KEY_NAME: &str = "dev";
 const APPLICATION_UID: &str = "demo";
 const ENDPOINT_UID: &str = "demo-inbox";
 const INBOX_NAME: &str = "Demo inbox";
-const INBOX_ANSWER: u16 = 200;
 /// As many bits as an API key would need; it is written as 24 characters.
 const TOKEN_BYTES: usize = 18;
 
@@ -214,10 +213,11 @@ async fn inbox(store: &Store, entropy: &SharedEntropy) -> anyhow::Result<Inbox> 
     let mut random = [0; TOKEN_BYTES];
     entropy.fill(&mut random);
     let token = URL_SAFE_NO_PAD.encode(random);
-    let name = INBOX_NAME.to_owned();
-    let made = store
-        .create_inbox(environment, name, token, INBOX_ANSWER, None)
-        .await?;
+    let change = InboxChange {
+        name: Some(INBOX_NAME.to_owned()),
+        ..InboxChange::default()
+    };
+    let made = store.create_inbox(environment, token, change, None).await?;
     match made {
         Written::Fresh(inbox) => Ok(inbox),
         Written::Repeated(_) => unreachable!("without an idempotency key nothing is repeated"),

@@ -7,8 +7,14 @@ use super::rows::{InboxV1, ReceivedV1};
 use super::tables::{INBOX_TOKENS, INBOXES, RECEIVED, Tables, pair, second};
 use super::writer::{Batch, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError};
+use crate::domain::answer::FixedAnswer;
+use crate::domain::audit::AuditAction;
 use crate::domain::ids::{EnvironmentKey, InboxKey, Key, ReceivedKey};
-use crate::domain::inbox::{Inbox, RECEIVED_MAX, Received};
+use crate::domain::inbox::{Inbox, InboxChange, RECEIVED_MAX, REPLAYS_MAX, Received, Replay};
+use crate::domain::principal::Principal;
+
+/// What an inbox answers when nothing else is said.
+const ANSWER_BODY: &str = "OK";
 
 /// What came to an inbox, before it has a key.
 #[derive(Clone, Debug)]
@@ -19,39 +25,65 @@ pub struct NewReceived {
     pub body: bytes::Bytes,
 }
 
+/// A request that was kept, and the inbox as it was answered by.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub received: Received,
+    pub inbox: Inbox,
+}
+
 impl Store {
     /// Makes an inbox with this token, which must be unguessable.
     pub async fn create_inbox(
         &self,
         environment: EnvironmentKey,
-        name: String,
         token: String,
-        answer_status: u16,
+        change: InboxChange,
         idempotent: Option<Idempotent<Inbox>>,
     ) -> Result<Written<Inbox>, WriteError> {
-        self.write(
-            Create {
-                environment,
-                name,
-                token,
-                answer_status,
-            },
-            idempotent,
-        )
-        .await
+        let create = Create {
+            environment,
+            token,
+            change,
+        };
+        self.write(create, idempotent).await
     }
 
     /// Changes what an inbox is called, or answers.
     pub async fn update_inbox(
         &self,
         key: InboxKey,
-        name: Option<String>,
-        answer_status: Option<u16>,
+        change: InboxChange,
     ) -> Result<Inbox, WriteError> {
-        self.write_once(Update {
+        self.write_once(Update { key, change }).await
+    }
+
+    /// Deletes an inbox with all that it took in.
+    pub async fn delete_inbox(
+        &self,
+        principal: Principal,
+        key: InboxKey,
+    ) -> Result<Inbox, WriteError> {
+        let action = AuditAction::InboxDeleted;
+        self.write_once(Empty {
+            principal,
             key,
-            name,
-            answer_status,
+            action,
+        })
+        .await
+    }
+
+    /// Drops all that an inbox took in.
+    pub async fn clear_inbox(
+        &self,
+        principal: Principal,
+        key: InboxKey,
+    ) -> Result<Inbox, WriteError> {
+        let action = AuditAction::InboxCleared;
+        self.write_once(Empty {
+            principal,
+            key,
+            action,
         })
         .await
     }
@@ -61,8 +93,27 @@ impl Store {
         &self,
         inbox: InboxKey,
         received: NewReceived,
-    ) -> Result<Received, WriteError> {
+    ) -> Result<Kept, WriteError> {
         self.write_once(Receive { inbox, received }).await
+    }
+
+    /// Remembers a replay of something received, `to` this place, which is for
+    /// the audit log.
+    pub async fn note_replay(
+        &self,
+        principal: Principal,
+        received: (InboxKey, ReceivedKey),
+        to: String,
+        replay: Replay,
+        idempotent: Option<Idempotent<Replay>>,
+    ) -> Result<Written<Replay>, WriteError> {
+        let note = Note {
+            principal,
+            received,
+            to,
+            replay,
+        };
+        self.write(note, idempotent).await
     }
 
     /// The inbox with this token, unless its environment is deleted.
@@ -102,6 +153,22 @@ impl Store {
                     .map_or(true, |inbox| inbox.environment == environment)
             };
             all.filter(of_it).collect()
+        })
+    }
+
+    /// One request that an inbox took in.
+    pub fn one_received(
+        &self,
+        inbox: InboxKey,
+        key: ReceivedKey,
+    ) -> Result<Option<Received>, StoreError> {
+        self.read(|txn| {
+            let row = txn
+                .open_table(RECEIVED)?
+                .get(&pair(inbox.as_u64(), key.as_u64()))?
+                .map(|bytes| decode::<ReceivedV1>(bytes.value()))
+                .transpose()?;
+            Ok(row.map(|row| row.into_domain(key)))
         })
     }
 
@@ -154,9 +221,8 @@ fn read(
 
 struct Create {
     environment: EnvironmentKey,
-    name: String,
     token: String,
-    answer_status: u16,
+    change: InboxChange,
 }
 
 impl Operation for Create {
@@ -178,14 +244,17 @@ impl Operation for Create {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Inbox, StoreError> {
-        let inbox = Inbox {
+        let mut inbox = Inbox {
             key: batch.key(),
             environment: self.environment,
             token: self.token,
-            name: self.name,
-            answer_status: self.answer_status,
+            name: String::new(),
+            answer: FixedAnswer::ok(ANSWER_BODY),
+            delay_ms: 0,
+            fail_next: 0,
             created: batch.now,
         };
+        self.change.apply(&mut inbox);
         write(&inbox, tables)?;
         tables
             .inbox_tokens
@@ -196,8 +265,7 @@ impl Operation for Create {
 
 struct Update {
     key: InboxKey,
-    name: Option<String>,
-    answer_status: Option<u16>,
+    change: InboxChange,
 }
 
 impl Operation for Update {
@@ -214,18 +282,73 @@ impl Operation for Update {
 
     fn apply(
         self,
-        before: Inbox,
+        mut inbox: Inbox,
         tables: &mut Tables<'_>,
         _: &mut Batch<'_>,
     ) -> Result<Inbox, StoreError> {
-        let inbox = Inbox {
-            name: self.name.unwrap_or(before.name),
-            answer_status: self.answer_status.unwrap_or(before.answer_status),
-            ..before
-        };
+        self.change.apply(&mut inbox);
         write(&inbox, tables)?;
         Ok(inbox)
     }
+}
+
+/// Drops what an inbox took in, and the inbox if it is to be deleted: never
+/// more than [`RECEIVED_MAX`] rows.
+struct Empty {
+    principal: Principal,
+    key: InboxKey,
+    action: AuditAction,
+}
+
+impl Operation for Empty {
+    type Plan = Inbox;
+    type Answer = Inbox;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Inbox, Refusal>, StoreError> {
+        read(self.key, tables, batch)
+    }
+
+    fn apply(
+        self,
+        inbox: Inbox,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Inbox, StoreError> {
+        let all = pair(inbox.key.as_u64(), 0)..=pair(inbox.key.as_u64(), u64::MAX);
+        tables
+            .received
+            .retain_in::<&[u8; 16], _>(&all.start()..=&all.end(), |_, _| false)?;
+        if self.action == AuditAction::InboxDeleted {
+            tables.inbox_tokens.remove(inbox.token.as_bytes())?;
+            tables.inboxes.remove(&inbox.key.as_u64().to_be_bytes())?;
+        }
+        audit(
+            self.principal,
+            self.action,
+            &inbox,
+            inbox.name.clone(),
+            tables,
+            batch,
+        )?;
+        Ok(inbox)
+    }
+}
+
+fn audit(
+    principal: Principal,
+    action: AuditAction,
+    inbox: &Inbox,
+    detail: String,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let subject = batch.inner.ids.text(inbox.key);
+    let place = (inbox.environment, None);
+    batch.audit(tables, principal.actor, place, (action, subject, detail))
 }
 
 struct Receive {
@@ -235,7 +358,7 @@ struct Receive {
 
 impl Operation for Receive {
     type Plan = Inbox;
-    type Answer = Received;
+    type Answer = Kept;
 
     fn weight(&self) -> usize {
         self.received.body.len()
@@ -251,10 +374,15 @@ impl Operation for Receive {
 
     fn apply(
         self,
-        inbox: Inbox,
+        mut inbox: Inbox,
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
-    ) -> Result<Received, StoreError> {
+    ) -> Result<Kept, StoreError> {
+        let counted = inbox.fail_next > 0;
+        let answered = inbox.next_status();
+        if counted {
+            write(&inbox, tables)?;
+        }
         let received = Received {
             key: batch.key(),
             at: batch.now,
@@ -262,7 +390,8 @@ impl Operation for Receive {
             path: self.received.path,
             headers: self.received.headers,
             body: self.received.body,
-            answered: inbox.answer_status,
+            answered,
+            replays: Vec::new(),
         };
         let row = encode(&ReceivedV1::from(&received));
         tables.received.insert(
@@ -270,7 +399,56 @@ impl Operation for Receive {
             row.as_slice(),
         )?;
         make_room(inbox.key, tables)?;
-        Ok(received)
+        Ok(Kept { received, inbox })
+    }
+}
+
+struct Note {
+    principal: Principal,
+    received: (InboxKey, ReceivedKey),
+    to: String,
+    replay: Replay,
+}
+
+impl Operation for Note {
+    type Plan = (Inbox, Received);
+    type Answer = Replay;
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
+        let (inbox, key) = self.received;
+        let inbox = match read(inbox, tables, batch)? {
+            Ok(inbox) => inbox,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let row = tables
+            .received
+            .get(&pair(inbox.key.as_u64(), key.as_u64()))?
+            .map(|bytes| decode::<ReceivedV1>(bytes.value()))
+            .transpose()?;
+        Ok(row
+            .map(|row| (inbox, row.into_domain(key)))
+            .ok_or(Refusal::NoReceived))
+    }
+
+    fn apply(
+        self,
+        (inbox, mut received): Self::Plan,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Replay, StoreError> {
+        received.replays.insert(0, self.replay.clone());
+        received.replays.truncate(REPLAYS_MAX);
+        let row = encode(&ReceivedV1::from(&received));
+        let key = pair(inbox.key.as_u64(), received.key.as_u64());
+        tables.received.insert(&key, row.as_slice())?;
+        let action = AuditAction::ReceivedReplayed;
+        let detail = format!("{} to {}", batch.inner.ids.text(received.key), self.to);
+        audit(self.principal, action, &inbox, detail, tables, batch)?;
+        Ok(self.replay)
     }
 }
 

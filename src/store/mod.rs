@@ -48,7 +48,7 @@ pub use browse::{
 pub use catalog::{ApplicationEntry, Catalog, KnownApiKey};
 pub use check::CheckReport;
 pub use event_types::ImportOutcome;
-pub use inboxes::NewReceived;
+pub use inboxes::{Kept, NewReceived};
 pub use jobs::{COUNT_MAX, JobCount};
 pub use open::{Durability, MasterKey, OpenError, StoreOptions};
 pub use reads::{AttemptFilter, AttemptPage, DueRow, MessagePage, OutcomeFilter, StoreFigures};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::codec::{Row, Versioned};
+use crate::domain::answer::FixedAnswer;
 use crate::domain::api_key::ApiKey;
 use crate::domain::application::Application;
 use crate::domain::attempt::{
@@ -30,7 +31,7 @@ use crate::domain::ids::{
     ApiKeyKey, ApplicationKey, AttemptKey, AuditKey, EndpointKey, EnvironmentKey, InboxKey, JobKey,
     MessageKey, ReceivedKey, RequestKey, SourceKey, UserKey,
 };
-use crate::domain::inbox::{Inbox, Received};
+use crate::domain::inbox::{Inbox, Received, Replay};
 use crate::domain::job::{Job, JobFilter, JobKind, JobState, Progress, Selection, Standing};
 use crate::domain::message::{JSON, Message, Origin};
 use crate::domain::principal::Capabilities;
@@ -739,7 +740,9 @@ pub(super) struct InboxV1 {
     environment: EnvironmentKey,
     token: String,
     name: String,
-    answer_status: u16,
+    answer: FixedAnswer,
+    delay_ms: u32,
+    fail_next: u32,
     created: Timestamp,
 }
 row!(InboxV1, 1);
@@ -750,7 +753,9 @@ impl From<&Inbox> for InboxV1 {
             environment: inbox.environment,
             token: inbox.token.clone(),
             name: inbox.name.clone(),
-            answer_status: inbox.answer_status,
+            answer: inbox.answer.clone(),
+            delay_ms: inbox.delay_ms,
+            fail_next: inbox.fail_next,
             created: inbox.created,
         }
     }
@@ -763,7 +768,9 @@ impl InboxV1 {
             environment: self.environment,
             token: self.token,
             name: self.name,
-            answer_status: self.answer_status,
+            answer: self.answer,
+            delay_ms: self.delay_ms,
+            fail_next: self.fail_next,
             created: self.created,
         }
     }
@@ -778,6 +785,7 @@ pub(super) struct ReceivedV1 {
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
     answered: u16,
+    replays: Vec<Replay>,
 }
 row!(ReceivedV1, 1);
 
@@ -790,6 +798,7 @@ impl From<&Received> for ReceivedV1 {
             headers: received.headers.clone(),
             body: received.body.to_vec(),
             answered: received.answered,
+            replays: received.replays.clone(),
         }
     }
 }
@@ -804,6 +813,7 @@ impl ReceivedV1 {
             headers: self.headers,
             body: self.body.into(),
             answered: self.answered,
+            replays: self.replays,
         }
     }
 }

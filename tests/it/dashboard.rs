@@ -4,6 +4,8 @@
 mod access;
 mod browser;
 mod corpus;
+mod inboxes;
 mod journey;
+mod requests;
 mod sources;
 mod viewers;

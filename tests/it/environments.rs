@@ -12,7 +12,7 @@ use hookpost::domain::application::Application;
 use hookpost::domain::delivery::Trigger;
 use hookpost::domain::endpoint::EndpointChange;
 use hookpost::domain::ids::{EnvironmentKey, Key as _};
-use hookpost::domain::inbox::Inbox;
+use hookpost::domain::inbox::{Inbox, InboxChange};
 use hookpost::domain::principal::{Principal, Scope};
 use hookpost::domain::secret::Secret;
 use hookpost::store::{Change, Durability, NewReceived, Store, WriteError, Written};
@@ -343,7 +343,7 @@ fn an_environment_of_any_size_is_swept_in_steps_that_leave_the_store_sound() {
     // The neighbour's things are between its own in every table.
     let kept = store.create_application(first, "kept".to_owned(), None, None);
     now_or_pump(&store, kept).unwrap();
-    let inbox = store.create_inbox(first, String::new(), "kept".to_owned(), 200, None);
+    let inbox = store.create_inbox(first, "kept".to_owned(), InboxChange::default(), None);
     now_or_pump(&store, inbox).unwrap();
     fill(&store, big);
     let before = store.check().unwrap();
@@ -411,7 +411,7 @@ fn fill(store: &Store, environment: EnvironmentKey) {
     let mark = fresh(mark.unwrap()).key.as_u64();
     let inboxes = (0..MANY).map(|n| {
         let token = format!("{mark}-{n}");
-        let made = store.create_inbox(environment, String::new(), token, 200, None);
+        let made = store.create_inbox(environment, token, InboxChange::default(), None);
         Box::pin(made) as Verb<'_, _>
     });
     let made: Vec<Result<Written<Inbox>, WriteError>> = together(store, inboxes);
@@ -477,7 +477,7 @@ fn nothing_is_made_in_an_environment_that_is_deleted() {
     let scope = Scope::of_environment(short);
     let made = store.create_application(short, "n".to_owned(), None, None);
     let application = fresh(now_or_pump(&store, made).unwrap()).key;
-    let inbox = store.create_inbox(short, String::new(), "token".to_owned(), 200, None);
+    let inbox = store.create_inbox(short, "token".to_owned(), InboxChange::default(), None);
     let inbox = fresh(now_or_pump(&store, inbox).unwrap()).key;
     let text = Secret::new("hookpost_short");
     let key = store.create_api_key(short, String::new(), &text);
@@ -500,7 +500,7 @@ fn nothing_is_made_in_an_environment_that_is_deleted() {
             let made = async {
                 tokio::join!(
                     store.create_application(short, "late".to_owned(), None, None),
-                    store.create_inbox(short, String::new(), "late".to_owned(), 200, None),
+                    store.create_inbox(short, "late".to_owned(), InboxChange::default(), None),
                     store.create_api_key(short, String::new(), &late),
                     store.create_endpoint(scope, application, settings, None),
                 )

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{Options, START, TestApp};
 use crate::support::redact::redacted;
+use crate::support::sink::{Reply, Sink};
 
 const INBOXES: &str = "/api/v1/inboxes";
 
@@ -49,7 +50,7 @@ async fn an_inbox_is_made_without_saying_anything_and_takes_anything() {
             .await;
         let shown = (answer.status, answer.text());
         assert_eq!(shown, (200, "OK".to_owned()), "{method}");
-        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+        assert_eq!(answer.header("content-type"), "text/plain");
         let newest = received(&app, token).await.remove(0);
         assert_eq!(newest["method"], method);
         assert_eq!(newest["path"], format!("/some/path?n={n}&x=%20"));
@@ -245,4 +246,318 @@ async fn an_endpoint_at_an_inbox_that_is_not_there_fails() {
     let row = app.stands(&application, &message, "pending", 1).await;
     assert_eq!(row["attempts"][0]["statusCode"], 404);
     assert_eq!(app.dialler.dials(), 0);
+}
+
+#[tokio::test]
+async fn an_inbox_answers_what_it_is_told() {
+    let app = TestApp::start().await;
+    let answer = json!({
+        "answerStatus": 201,
+        "answerContentType": "application/json",
+        "answerHeaders": {"x-limit": "7", "location": "/orders/1"},
+        "answerBody": "{\"id\": 1}",
+    });
+    let (token, url) = inbox(&app, answer).await;
+    let path = url.strip_prefix(&app.public_url).unwrap();
+    let call = app.request("POST", path).without_key();
+    let answer = call.send().await.ok(201);
+    assert_eq!(answer.text(), "{\"id\": 1}");
+    for (name, want) in [
+        ("content-type", "application/json"),
+        ("x-limit", "7"),
+        ("location", "/orders/1"),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+    ] {
+        assert_eq!(answer.header(name), want, "{name}");
+    }
+    // What is not named stays.
+    let change = json!({"answerBody": "", "name": "orders"});
+    let changed = app.put(&format!("{INBOXES}/{token}"), change).await;
+    let changed = changed.ok(200).json();
+    assert_eq!(changed["answerStatus"], 201);
+    assert_eq!(changed["answerHeaders"]["x-limit"], "7");
+    let call = app.request("POST", path).without_key();
+    assert_eq!(call.send().await.ok(201).text(), "");
+    // In the process it says the same.
+    let application = app.application().await;
+    app.endpoint(&application, &url, json!({})).await;
+    let message = app.message(&application, "a.b", json!(1)).await;
+    let row = app.stands(&application, &message, "success", 1).await;
+    assert_eq!(row["attempts"][0]["statusCode"], 201);
+    for (change, field) in [
+        (json!({"answerContentType": "text"}), "answerContentType"),
+        (
+            json!({"answerHeaders": {"content-length": "1"}}),
+            "answerHeaders.content-length",
+        ),
+        (
+            json!({"answerHeaders": {"set-cookie": "a=b"}}),
+            "answerHeaders.set-cookie",
+        ),
+        (
+            json!({"answerHeaders": {"x-a": "b\r\nx-c: d"}}),
+            "answerHeaders.x-a",
+        ),
+        (
+            json!({"answerBody": "x".repeat(16 * 1024 + 1)}),
+            "answerBody",
+        ),
+        (
+            json!({"answerDelayMilliseconds": 60_001}),
+            "answerDelayMilliseconds",
+        ),
+        (json!({"failNext": 1001}), "failNext"),
+    ] {
+        for refused in [
+            app.put(&format!("{INBOXES}/{token}"), change.clone()).await,
+            app.post(INBOXES, change.clone()).await,
+        ] {
+            let errors = &refused.ok(422).json()["errors"];
+            assert_eq!(errors[0]["path"], field, "{change}");
+        }
+    }
+    let shown = app.get(&format!("{INBOXES}/{token}")).await.ok(200).json();
+    assert_eq!(shown, changed);
+}
+
+#[tokio::test]
+async fn so_many_requests_fail_as_it_is_told() {
+    let app = TestApp::start().await;
+    let (token, url) = inbox(&app, json!({"failNext": 2})).await;
+    let application = app.application().await;
+    app.endpoint(&application, &url, json!({})).await;
+    let message = app.message(&application, "a.b", json!(1)).await;
+    app.stands(&application, &message, "pending", 1).await;
+    let left = app.get(&format!("{INBOXES}/{token}")).await.ok(200).json();
+    assert_eq!(left["failNext"], 1);
+    app.advance(Duration::from_secs(6)).await;
+    app.stands(&application, &message, "pending", 2).await;
+    app.advance(Duration::from_mins(6)).await;
+    app.stands(&application, &message, "success", 3).await;
+    let came = received(&app, &token).await;
+    let statuses: Vec<_> = came.iter().map(|one| &one["answerStatus"]).collect();
+    assert_eq!(statuses, [200, 503, 503]);
+}
+
+#[tokio::test]
+async fn an_answer_is_held_back_after_the_request_is_kept() {
+    let app = TestApp::start().await;
+    let (token, url) = inbox(&app, json!({"answerDelayMilliseconds": 4000})).await;
+    let path = url.strip_prefix(&app.public_url).unwrap();
+    let call = app.request("POST", path).without_key();
+    let (answer, ()) = tokio::join!(call.send(), async {
+        app.until("it is kept", async || {
+            (received(&app, &token).await.len() == 1).then_some(())
+        })
+        .await;
+        app.advance(Duration::from_secs(4)).await;
+    });
+    answer.ok(200);
+    // An attempt that is shorter than that times out; what came is kept.
+    let application = app.application().await;
+    let endpoint = app
+        .endpoint(&application, &url, json!({"timeoutSeconds": 2}))
+        .await;
+    let message = app.message(&application, "a.b", json!(1)).await;
+    app.until("it came", async || {
+        (received(&app, &token).await.len() == 2).then_some(())
+    })
+    .await;
+    app.advance(Duration::from_secs(2)).await;
+    app.stands(&application, &message, "pending", 1).await;
+    let path = format!("/api/v1/applications/{application}/endpoints/{endpoint}/attempts");
+    let attempt = app.get(&path).await.ok(200).items().remove(0);
+    assert_eq!(attempt["result"], "timedOut", "{attempt}");
+}
+
+#[tokio::test]
+async fn an_inbox_is_cleared_and_deleted() {
+    let app = TestApp::start().await;
+    let (token, url) = inbox(&app, json!({"name": "trial"})).await;
+    let (other, _) = inbox(&app, json!({})).await;
+    let path = url.strip_prefix(&app.public_url).unwrap().to_owned();
+    for path in [&path, &path, &format!("/in/{other}/")] {
+        let call = app.request("POST", path).without_key();
+        call.body("x").send().await.ok(200);
+    }
+    let of_it = format!("{INBOXES}/{token}");
+    let cleared = app
+        .delete(&format!("{of_it}/received"))
+        .await
+        .ok(200)
+        .json();
+    assert_eq!(cleared["token"], token);
+    assert!(received(&app, &token).await.is_empty());
+    assert_eq!(received(&app, &other).await.len(), 1);
+    let call = app.request("POST", &path).without_key();
+    call.send().await.ok(200);
+    let deleted = app.delete(&of_it).await.ok(200).json();
+    assert_eq!(deleted["name"], "trial");
+    for answer in [
+        app.get(&of_it).await,
+        app.get(&format!("{of_it}/received")).await,
+        app.delete(&of_it).await,
+        app.delete(&format!("{of_it}/received")).await,
+        app.put(&of_it, json!({})).await,
+        app.request("POST", &path).without_key().send().await,
+    ] {
+        answer.ok(404);
+    }
+    assert_eq!(received(&app, &other).await.len(), 1);
+    let audit = app.get("/api/v1/audit").await.ok(200).items();
+    let actions: Vec<_> = audit.iter().map(|entry| &entry["action"]).take(2).collect();
+    assert_eq!(actions, ["inbox.deleted", "inbox.cleared"]);
+    let report = app.store.check().unwrap();
+    assert!(report.is_sound(), "{report:?}");
+}
+
+#[tokio::test]
+async fn something_received_is_sent_to_another_url() {
+    let app = TestApp::start().await;
+    let sink = Sink::start([
+        Reply::status(418).body("short and stout"),
+        Reply::status(200),
+    ])
+    .await;
+    let (token, url) = inbox(&app, json!({})).await;
+    let path = format!("{}orders?n=1", url.strip_prefix(&app.public_url).unwrap());
+    let call = app.request("PATCH", &path).without_key();
+    let call = call
+        .header("x-hub-signature-256", "sha256=00")
+        .header("authorization", "Bearer theirs")
+        .header("x-forwarded-for", "192.0.2.1")
+        .header("hookpost-hops", "3")
+        .header("content-type", "text/csv");
+    call.body(vec![b'a', 0xff]).send().await.ok(200);
+    let id = received(&app, &token).await[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let one = format!("{INBOXES}/{token}/received/{id}");
+    let to = json!({"url": format!("{}?to=1", sink.url())});
+    let replayed = app.post(&format!("{one}/replays"), to.clone()).await;
+    let replayed = replayed.ok(200).json();
+    assert_eq!(replayed["status"], 418);
+    assert_eq!(replayed["body"], "short and stout");
+    assert_eq!(replayed["url"], to["url"]);
+    assert_eq!(replayed["detail"], "");
+    app.post(&format!("{one}/replays"), to).await.ok(200);
+    let seen = sink.wait_for(2).await.remove(0);
+    assert_eq!(seen.method, "PATCH");
+    assert!(seen.path.ends_with("?to=1"), "{}", seen.path);
+    assert_eq!(seen.body.as_ref(), [b'a', 0xff]);
+    assert_eq!(seen.header("x-hub-signature-256"), "sha256=00");
+    assert_eq!(seen.header("authorization"), "Bearer theirs");
+    assert_eq!(seen.header("content-type"), "text/csv");
+    assert_eq!(seen.header("x-forwarded-for"), "");
+    assert_eq!(seen.header("hookpost-hops"), "");
+    assert!(
+        sink.url().contains(seen.header("host")),
+        "{:?}",
+        seen.headers
+    );
+    let shown = app.get(&one).await.ok(200).json();
+    let statuses: Vec<_> = shown["replays"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|replay| &replay["status"])
+        .collect();
+    assert_eq!(statuses, [200, 418]);
+    let audit = app.get("/api/v1/audit").await.ok(200).items().remove(0);
+    assert_eq!(audit["action"], "received.replayed");
+    let detail = audit["detail"].as_str().unwrap();
+    assert!(detail.contains("http://127.0.0.1:"), "{detail}");
+    assert!(!detail.contains("to=1"), "{detail}");
+}
+
+#[tokio::test]
+async fn ten_replays_are_remembered_and_what_has_no_answer_says_why() {
+    let app = TestApp::start().await;
+    let (token, url) = inbox(&app, json!({})).await;
+    let path = url.strip_prefix(&app.public_url).unwrap();
+    let call = app.request("POST", path).without_key();
+    call.body("x").send().await.ok(200);
+    let id = received(&app, &token).await[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let one = format!("{INBOXES}/{token}/received/{id}");
+    // To an inbox of this server it goes inside the process.
+    let (other, other_url) = inbox(&app, json!({"answerStatus": 299})).await;
+    for n in 0..11 {
+        let to = json!({"url": format!("{other_url}{n}")});
+        let replayed = app.post(&format!("{one}/replays"), to).await.ok(200);
+        assert_eq!(replayed.json()["status"], 299);
+    }
+    assert_eq!(app.dialler.dials(), 0);
+    let newest = received(&app, &other).await.remove(0);
+    assert_eq!(
+        (&newest["path"], &newest["body"]),
+        (&json!("/10"), &json!("x"))
+    );
+    // The port is free again as soon as this is over.
+    let to = json!({"url": Sink::start([]).await.url()});
+    let replayed = app.post(&format!("{one}/replays"), to).await.ok(200).json();
+    assert_eq!(replayed["status"], 0);
+    let detail = replayed["detail"].as_str().unwrap();
+    assert!(detail.starts_with("refused: "), "{detail}");
+    let shown = app.get(&one).await.ok(200).json();
+    let replays = shown["replays"].as_array().unwrap();
+    assert_eq!(replays.len(), 10);
+    assert_eq!(replays[0], replayed);
+    assert_eq!(replays[9]["url"], format!("{other_url}2"));
+}
+
+#[tokio::test]
+async fn nothing_is_replayed_to_where_nothing_may_go() {
+    let app = TestApp::start_with(Options {
+        allow: Vec::new(),
+        ..Options::default()
+    })
+    .await;
+    let (token, url) = inbox(&app, json!({})).await;
+    let (other, _) = inbox(&app, json!({})).await;
+    let path = url.strip_prefix(&app.public_url).unwrap();
+    let call = app.request("POST", path).without_key();
+    call.body("x").send().await.ok(200);
+    let id = received(&app, &token).await[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let one = format!("{INBOXES}/{token}/received/{id}");
+    for url in [
+        "http://127.0.0.1:9/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[::1]/",
+        "http://user@example.com/",
+        "ftp://example.com/",
+        "nonsense",
+    ] {
+        let refused = app
+            .post(&format!("{one}/replays"), json!({"url": url}))
+            .await;
+        assert_eq!(
+            refused.ok(422).json()["code"],
+            "endpoint_url_blocked",
+            "{url}"
+        );
+    }
+    for body in [json!({}), json!({"url": ""}), json!({"url": 1})] {
+        let refused = app.post(&format!("{one}/replays"), body.clone()).await;
+        assert_eq!(refused.ok(422).json()["errors"][0]["path"], "url", "{body}");
+    }
+    for path in [
+        format!("{INBOXES}/{other}/received/{id}"),
+        format!("{INBOXES}/none/received/{id}"),
+        format!("{INBOXES}/{token}/received/nothing"),
+    ] {
+        app.get(&path).await.ok(404);
+        let to = json!({"url": url});
+        app.post(&format!("{path}/replays"), to).await.ok(404);
+    }
+    assert_eq!(app.dialler.dials(), 0);
+    let shown = app.get(&one).await.ok(200).json();
+    assert_eq!(shown["replays"], json!([]));
 }

@@ -21,7 +21,6 @@ struct Place {
     msg: Vec<String>,
     atmpt: Vec<String>,
     token: Vec<String>,
-    received: Vec<String>,
     key: Vec<String>,
     env: Vec<String>,
     audit: Vec<String>,
@@ -30,6 +29,7 @@ struct Place {
     req: Vec<String>,
     /// A source of the application, by id and slug.
     src: Vec<String>,
+    /// What came to the source, and to the inbox.
     rcv: Vec<String>,
     record: Vec<String>,
     event_type: Vec<String>,
@@ -65,7 +65,6 @@ impl Place {
             &self.msg,
             &self.atmpt,
             &self.token,
-            &self.received,
             &self.key,
             &self.env,
             &self.audit,
@@ -176,14 +175,13 @@ async fn place(app: &TestApp, key: &str, canary: &str) -> Place {
         msg: vec![message, uid("msg")],
         atmpt: vec![text(&attempt["id"])],
         token: vec![token],
-        received: vec![text(&received[0]["id"])],
         key: vec![api_key],
         env: Vec::new(),
         audit: vec![text(&audit[0]["id"])],
         job: vec![job],
         req: vec![text(&request["id"])],
         src: vec![text(&source["id"]), text(&source["slug"])],
-        rcv: vec![text(&log[0]["id"])],
+        rcv: vec![text(&log[0]["id"]), text(&received[0]["id"])],
         record: vec![uid("record")],
         event_type: vec![uid("type")],
         canary: canary.to_owned(),
@@ -248,7 +246,14 @@ fn paths(route: &Route, own: &Place, other: &Place) -> BTreeSet<String> {
 fn own_path(route: &Route, own: &Place) -> Option<String> {
     let mut path = route.path["/api/v1".len()..].to_owned();
     for param in route.params() {
-        path = path.replace(&param, own.names(&param).first()?);
+        let names = own.names(&param);
+        let of_inbox = param == "{rcv}" && path.starts_with("/inboxes/");
+        let name = if of_inbox {
+            names.last()?
+        } else {
+            names.first()?
+        };
+        path = path.replace(&param, name);
     }
     Some(path)
 }
@@ -298,6 +303,7 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
             | "/inboxes"
             | "/environments"
             | "/sources/{src}/received/{rcv}/verifications"
+            | "/inboxes/{token}/received/{rcv}/replays"
             | "/applications/{app}/endpoints"
             | "/applications/{app}/messages"
             | "/applications/{app}/messages/batch"
@@ -334,7 +340,7 @@ fn queries(route: &Route, other: &Place) -> Vec<String> {
         match *name {
             "message" => queries.extend(before(&other.msg[..1])),
             "attempt" => queries.extend(before(&other.atmpt)),
-            "received" => queries.extend(before(&other.received)),
+            "received" => queries.extend(before(&other.rcv)),
             "request" => queries.extend(before(&other.req)),
             "audit" => queries.extend(before(&other.audit)),
             "job" => queries.extend(before(&other.job)),
@@ -451,7 +457,6 @@ async fn a_key_of_one_application_reaches_nothing_of_another() {
     let bound = key(&app, json!({"application": own.app[0], "scopes": scopes})).await;
     let alone = Place {
         token: Vec::new(),
-        received: Vec::new(),
         key: Vec::new(),
         env: Vec::new(),
         ..own.clone()

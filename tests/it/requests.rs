@@ -25,7 +25,7 @@ use crate::support::patience::wait_for;
 use crate::support::server_process::ServerProcess;
 use crate::support::sink::Sink;
 
-const SECRET: &str = "shhh";
+pub(crate) const SECRET: &str = "shhh";
 const DATA: &str = r#"{"data":{"orders":[1,2]}}"#;
 
 fn signature(body: &[u8]) -> String {
@@ -37,7 +37,7 @@ fn signature(body: &[u8]) -> String {
 
 /// What the asked one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+pub(crate) enum Manner {
     AnswersAtOnce,
     SignsWrongly,
     /// Posts to the link, waits for its answer, and says 202 then.
@@ -52,7 +52,7 @@ enum Manner {
 
 /// Somebody who is asked.
 #[derive(Clone)]
-struct Asked {
+pub(crate) struct Asked {
     manner: Manner,
     seen: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
     links: Arc<Mutex<Vec<u16>>>,
@@ -61,7 +61,7 @@ struct Asked {
 }
 
 impl Asked {
-    async fn start(manner: Manner) -> (Self, String) {
+    pub(crate) async fn start(manner: Manner) -> (Self, String) {
         let asked = Self {
             manner,
             seen: Arc::default(),
@@ -78,7 +78,7 @@ impl Asked {
         (asked, url)
     }
 
-    fn seen(&self) -> Vec<(HeaderMap, Value)> {
+    pub(crate) fn seen(&self) -> Vec<(HeaderMap, Value)> {
         self.seen.lock().expect("nobody panicked").clone()
     }
 }
@@ -724,4 +724,28 @@ async fn an_endpoint_is_asked_a_bounded_number_of_questions_at_once() {
     })
     .await;
     assert_eq!(asked.seen().len(), AT_ONCE + 1);
+}
+
+#[tokio::test]
+async fn an_inbox_of_this_server_is_asked_inside_the_process() {
+    // Loopback is closed, as for a server on the open internet.
+    let options = Options {
+        allow: Vec::new(),
+        ..Options::default()
+    };
+    let app = TestApp::start_with(options).await;
+    let inbox = app
+        .post("/api/v1/inboxes", json!({"answerBody": DATA}))
+        .await;
+    let inbox = inbox.ok(201).json();
+    let (application, _) = endpoint(&app, inbox["url"].as_str().expect("a text")).await;
+    let asked = app.post(&path(&application), question()).await;
+    let asked = asked.ok(200).json();
+    assert_eq!(asked["data"], json!({"orders": [1, 2]}), "{asked}");
+    let token = inbox["token"].as_str().expect("a text");
+    let came = app.get(&format!("/api/v1/inboxes/{token}/received")).await;
+    let came = came.ok(200).items();
+    let body = came[0]["body"].as_str().expect("a text");
+    assert!(body.contains("getOrders"), "{body}");
+    assert_eq!(app.dialler.dials(), 0);
 }

@@ -15,6 +15,7 @@ use hookpost::domain::event_type::{Audience, Content, EventTypeChange, NewEventT
 use hookpost::domain::ids::{
     ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, JobKey, Key as _, MessageKey,
 };
+use hookpost::domain::inbox::InboxChange;
 use hookpost::domain::job::JobKind;
 use hookpost::domain::message::{JSON, NewMessage, Origin, Target};
 use hookpost::domain::principal::{Principal, Scope};
@@ -350,6 +351,7 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
     };
     let narrow = caller(Some(own.application));
     let name = || "n".to_owned();
+    let change = InboxChange::default;
     let text = control.new_api_key_text();
     for (verb, came) in [
         (
@@ -362,11 +364,19 @@ async fn what_belongs_to_the_environment_is_not_for_who_sees_one_application() {
         ),
         (
             "create inbox",
-            came(control.create_inbox(narrow, name(), None, None).await),
+            came(control.create_inbox(narrow, change(), None).await),
         ),
         (
             "update inbox",
-            came(control.update_inbox(narrow, token, None, Some(500)).await),
+            came(control.update_inbox(narrow, token, change()).await),
+        ),
+        (
+            "clear inbox",
+            came(control.clear_inbox(narrow, token).await),
+        ),
+        (
+            "delete inbox",
+            came(control.delete_inbox(narrow, token).await),
         ),
         (
             "show inbox",

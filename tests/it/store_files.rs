@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use hookpost::domain::api_key;
 use hookpost::domain::endpoint::{CustomHeader, EndpointChange};
+use hookpost::domain::ids::Key;
+use hookpost::domain::inbox::InboxChange;
 use hookpost::domain::principal::Scope;
 use hookpost::domain::secret::Secret;
 use hookpost::domain::signing::SigningSecret;
@@ -283,8 +285,7 @@ async fn a_full_queue_answers_busy_and_takes_more_once_written() {
     let env = store.default_environment();
     let waiting: Vec<_> = (0..QUEUE_MAX)
         .map(|_| {
-            let mut future =
-                Box::pin(store.update_inbox(hookpost::domain::ids::Key::from_u64(1), None, None));
+            let mut future = Box::pin(store.update_inbox(Key::from_u64(1), InboxChange::default()));
             let polled = futures_util::FutureExt::now_or_never(&mut future);
             assert!(polled.is_none(), "it waits");
             future

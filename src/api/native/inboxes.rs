@@ -1,5 +1,7 @@
 //! `/inboxes`: URLs that take anything and show it.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
@@ -13,17 +15,19 @@ use utoipa::ToSchema;
 
 use super::{absent, idempotent, written};
 use crate::control::Control;
-use crate::control::applications::NAME_CHARS_MAX;
 use crate::domain::ids::ReceivedKey;
-use crate::domain::inbox::{Inbox, Received};
+use crate::domain::inbox::{Inbox, Received, Replay};
+use crate::domain::principal::Principal;
 use crate::domain::time::Timestamp;
 use crate::http::answer::{json, to_json};
 use crate::http::auth::Caller;
-use crate::http::body::{self, Fields, SETTINGS_BYTES_MAX};
+use crate::http::body::{self, SETTINGS_BYTES_MAX};
+use crate::http::inbox_input;
 use crate::http::paging::Params;
 use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
+use crate::store::Written;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +42,16 @@ pub(super) struct Shape<'a> {
     url: String,
     /// What it answers.
     answer_status: u16,
+    /// Content type of the answer.
+    answer_content_type: &'a str,
+    /// Its further headers.
+    answer_headers: BTreeMap<&'a str, &'a str>,
+    /// Its body.
+    answer_body: &'a str,
+    /// How long the answer is held back.
+    answer_delay_milliseconds: u32,
+    /// How many requests from now on are answered 503.
+    fail_next: u32,
     created: Timestamp,
 }
 
@@ -47,7 +61,17 @@ fn shape<'a>(inbox: &'a Inbox, control: &Control) -> Shape<'a> {
         token: &inbox.token,
         name: &inbox.name,
         url: control.inbox_url(inbox),
-        answer_status: inbox.answer_status,
+        answer_status: inbox.answer.status,
+        answer_content_type: &inbox.answer.content_type,
+        answer_headers: inbox
+            .answer
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect(),
+        answer_body: &inbox.answer.body,
+        answer_delay_milliseconds: inbox.delay_ms,
+        fail_next: inbox.fail_next,
         created: inbox.created,
     }
 }
@@ -72,6 +96,37 @@ pub(super) struct ReceivedShape {
     body_encoding: &'static str,
     /// What it was answered.
     answer_status: u16,
+    /// Where it was sent again, newest first; the last 10.
+    replays: Vec<ReplayShape>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ReceivedReplay)]
+pub(super) struct ReplayShape {
+    /// When it was sent.
+    timestamp: Timestamp,
+    /// Where to.
+    url: String,
+    /// The status of the answer; 0 when there was none.
+    status: u16,
+    /// Why there was no answer; else empty.
+    detail: String,
+    /// How the answer's body begins, as text.
+    body: String,
+    /// How long it took.
+    duration_milliseconds: f64,
+}
+
+fn replay_shape(replay: &Replay) -> ReplayShape {
+    ReplayShape {
+        timestamp: replay.at,
+        url: replay.url.clone(),
+        status: replay.status,
+        detail: replay.detail.clone(),
+        body: replay.body.clone(),
+        duration_milliseconds: f64::from(replay.took_us) / 1000.0,
+    }
 }
 
 fn received_shape(received: &Received, state: &AppState) -> ReceivedShape {
@@ -91,12 +146,8 @@ fn received_shape(received: &Received, state: &AppState) -> ReceivedShape {
         body,
         body_encoding,
         answer_status: received.answered,
+        replays: received.replays.iter().map(replay_shape).collect(),
     }
-}
-
-fn answer_status(fields: &mut Fields<'_>) -> Option<u16> {
-    let status = fields.integer("answerStatus", 200..=599)?;
-    Some(u16::try_from(status).expect("within a range that fits"))
 }
 
 pub(super) async fn list(
@@ -124,15 +175,8 @@ pub(super) async fn create(
     let idempotent = idempotent(&headers, principal, uri.path(), render.clone())?;
     let body = body::read(&headers, body, SETTINGS_BYTES_MAX).await?;
     let empty = body.trim_ascii().is_empty();
-    let mut fields = Fields::parse(if empty { b"{}" } else { &body })?;
-    let name = fields
-        .text_or_empty("name", NAME_CHARS_MAX)
-        .unwrap_or_default();
-    let status = answer_status(&mut fields);
-    fields.finish()?;
-    let made = control
-        .create_inbox(principal, name, status, idempotent)
-        .await?;
+    let change = inbox_input::read(if empty { b"{}" } else { &body })?;
+    let made = control.create_inbox(principal, change, idempotent).await?;
     Ok(written(made, render))
 }
 
@@ -157,14 +201,80 @@ pub(super) async fn update(
 ) -> Result<Response, Problem> {
     let control = state.control();
     let body = body::read(&headers, body, SETTINGS_BYTES_MAX).await?;
-    let mut fields = Fields::parse(&body)?;
-    let name = fields.text_or_empty("name", NAME_CHARS_MAX);
-    let status = answer_status(&mut fields);
-    fields.finish()?;
-    let changed = control
-        .update_inbox(principal, &token, name, status)
-        .await?;
+    let change = inbox_input::read(&body)?;
+    let changed = control.update_inbox(principal, &token, change).await?;
     Ok(json(StatusCode::OK, &shape(&changed, &control)))
+}
+
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(token): Path<String>,
+) -> Result<Response, Problem> {
+    let control = state.control();
+    let deleted = control.delete_inbox(principal, &token).await?;
+    Ok(json(StatusCode::OK, &shape(&deleted, &control)))
+}
+
+/// Drops what an inbox took in.
+pub(super) async fn clear(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(token): Path<String>,
+) -> Result<Response, Problem> {
+    let control = state.control();
+    let cleared = control.clear_inbox(principal, &token).await?;
+    Ok(json(StatusCode::OK, &shape(&cleared, &control)))
+}
+
+/// An inbox, and something that it took in, if both are there.
+fn found(
+    state: &AppState,
+    principal: Principal,
+    (token, received): &(String, String),
+) -> Result<Option<(Inbox, Received)>, Problem> {
+    let inbox = state.control().inbox(principal, token)?;
+    let (Some(inbox), Some(key)) = (inbox, state.store.ids().parse(received)) else {
+        return Ok(None);
+    };
+    let received = state.store.one_received(inbox.key, key)?;
+    Ok(received.map(|received| (inbox, received)))
+}
+
+pub(super) async fn show_received(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(path): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let found = found(&state, principal, &path)?;
+    Ok(found.map_or_else(absent, |(_, received)| {
+        json(StatusCode::OK, &received_shape(&received, &state))
+    }))
+}
+
+/// Sends something received to another URL, and answers what came of it.
+pub(super) async fn replay(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(path): Path<(String, String)>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let render = |replay: &Replay| (StatusCode::OK, to_json(&replay_shape(replay)));
+    let idempotent = idempotent(&headers, principal, uri.path(), render)?;
+    if let Some(before) = state.store.repeated(idempotent.as_ref())? {
+        return Ok(written(Written::Repeated(before), render));
+    }
+    let (inbox, received) =
+        found(&state, principal, &path)?.ok_or_else(|| Problem::not_found("request"))?;
+    let body = body::read(&headers, body, SETTINGS_BYTES_MAX).await?;
+    let url = inbox_input::read_replay(&body)?;
+    state.control().check_destination(&url).await?;
+    let replayed = state
+        .engine
+        .replay_received(principal, &inbox, &received, &url, idempotent);
+    Ok(written(replayed.await?, render))
 }
 
 /// What an inbox took in, newest first.

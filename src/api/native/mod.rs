@@ -118,7 +118,11 @@ routes! {
     POST "/inboxes" Manage => inboxes::create;
     GET "/inboxes/{token}" Read => inboxes::show;
     PUT "/inboxes/{token}" Manage => inboxes::update;
+    DELETE "/inboxes/{token}" Manage => inboxes::delete;
     GET "/inboxes/{token}/received" Read => inboxes::received;
+    DELETE "/inboxes/{token}/received" Manage => inboxes::clear;
+    GET "/inboxes/{token}/received/{rcv}" Read => inboxes::show_received;
+    POST "/inboxes/{token}/received/{rcv}/replays" Manage => inboxes::replay;
     GET "/jobs" Read => jobs::list;
     GET "/jobs/{job}" Read => jobs::show;
     PUT "/jobs/{job}" Send => jobs::update;

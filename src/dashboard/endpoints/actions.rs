@@ -16,6 +16,7 @@ use super::{answer, back, found, link};
 use crate::control::endpoints::{EndpointInput, RotationInput};
 use crate::control::jobs::JobInput;
 use crate::domain::endpoint::LiveEndpoint;
+use crate::domain::inbox::InboxChange;
 use crate::domain::job::JobKind;
 use crate::domain::message::{JSON, NewMessage, Origin, Target};
 use crate::domain::time::Timestamp;
@@ -59,8 +60,11 @@ pub(in super::super) async fn inbox(place: Place, _: Form) -> Answered {
     principal.scope.application = None;
     let control = place.state.control();
     let name = format!("For {}", place.application().application.name);
-    let name = name.chars().take(200).collect();
-    let inbox = fresh(control.create_inbox(principal, name, None, None).await?);
+    let change = InboxChange {
+        name: Some(name.chars().take(200).collect()),
+        ..InboxChange::default()
+    };
+    let inbox = fresh(control.create_inbox(principal, change, None).await?);
     let url = control.inbox_url(&inbox);
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("url", &url)

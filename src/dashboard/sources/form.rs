@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::endpoints::{answer, back, written};
 use super::super::failure::{Answered, Failure};
-use super::super::form::Form;
+use super::super::form::{Form, header_lines};
 use super::super::frame::{Frame, Tab};
 use super::super::parts::{ApiCall, Well};
 use super::super::place::Place;
@@ -281,11 +281,7 @@ fn texts_of(place: &Place, source: &LiveSource) -> Texts {
             texts.insert("answerStatus", fixed.status.to_string());
             texts.insert("answerType", fixed.content_type.clone());
             texts.insert("answerBody", fixed.body.clone());
-            let headers = fixed
-                .headers
-                .iter()
-                .map(|(name, value)| format!("{name}: {value}"));
-            texts.insert("answerHeaders", headers.collect::<Vec<_>>().join("\n"));
+            texts.insert("answerHeaders", header_lines(&fixed.headers));
         }
         AnswerRule::Endpoint { endpoint, seconds } => {
             texts.insert("answerIn", "endpoint".to_owned());
@@ -510,15 +506,7 @@ fn verification(form: &Form, preset: &'static Preset) -> Value {
 fn answer_of(form: &Form) -> Value {
     match form.get("answerIn") {
         "fixed" => {
-            let mut headers = serde_json::Map::new();
-            for line in form
-                .get("answerHeaders")
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-            {
-                let (name, value) = line.split_once(':').unwrap_or((line, ""));
-                headers.insert(name.trim().to_owned(), json!(value.trim()));
-            }
+            let headers = form.headers("answerHeaders");
             let mut object = json!({"headers": headers, "body": form.get("answerBody")});
             object["status"] = number(form.text("answerStatus").unwrap_or("200"));
             if let Some(kind) = form.text("answerType") {

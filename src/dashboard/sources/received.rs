@@ -1,10 +1,10 @@
 //! What came to a source: rows of its log, and one request with all it had.
 
 use askama::Template;
-use axum::response::{IntoResponse as _, Response};
-use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use http::HeaderMap;
 
+use super::super::arrived::{self, Header};
 use super::super::endpoints::{answer, back};
 use super::super::failure::{Answered, Failure};
 use super::super::form::Form;
@@ -13,7 +13,6 @@ use super::super::logs::{self, Fresh, LIVE_ROWS_MAX};
 use super::super::parts::{ApiCall, Id, Moment, Tag, Well, bytes};
 use super::super::place::Place;
 use super::{Tabs, found, link, name_of, tag};
-use crate::domain::endpoint::{MASKED, is_secret_name};
 use crate::domain::ids::ReceivedKey;
 use crate::domain::secret::Secret;
 use crate::domain::source::{LiveSource, Receipt, SourceChange, Verdict};
@@ -21,9 +20,6 @@ use crate::domain::verification::{SECRET_BYTES_MAX, SECRETS_MAX};
 use crate::http::paging::Params;
 use crate::http::problem::Problem;
 use crate::store::{Taken, Written};
-
-/// Bytes of a body that the page shows.
-const SHOWN_BYTES_MAX: usize = 32 * 1024;
 
 /// A row of the log.
 pub(super) struct Row {
@@ -103,22 +99,6 @@ fn fresh_rows(
     Ok(Fresh { html, newest })
 }
 
-struct Header {
-    name: String,
-    value: String,
-}
-
-fn shown(source: &LiveSource, name: &str, value: &[u8]) -> String {
-    let token = source.verifier.token_header();
-    let is_token = token.is_some_and(|token| token.eq_ignore_ascii_case(name));
-    let signature = name.to_ascii_lowercase().contains("signature");
-    if is_token || (is_secret_name(name) && !signature) {
-        MASKED.to_owned()
-    } else {
-        String::from_utf8_lossy(value).into_owned()
-    }
-}
-
 #[derive(Template)]
 #[template(path = "dashboard/sources/received.html")]
 struct ReceivedPage {
@@ -176,21 +156,20 @@ fn page_of(
     let trail = [
         ("Sources", "/sources".to_owned()),
         (
-            "Source",
+            &name_of(source),
             format!("/sources/{}", place.id(source.settings.key)),
         ),
     ];
     let kept = receipt.body.as_deref().unwrap_or_default();
-    let text = String::from_utf8_lossy(&kept[..kept.len().min(SHOWN_BYTES_MAX)]).into_owned();
-    let text = super::super::pretty::pretty(&text).unwrap_or(text);
     let application = place.application_base(&place.id(source.settings.application));
-    let header = |(name, value): &(String, Vec<u8>)| Header {
-        name: name.clone(),
-        value: shown(source, name, value),
+    let token = source.verifier.token_header();
+    let header = |(name, value): &(String, Vec<u8>)| {
+        let is_token = token.is_some_and(|token| token.eq_ignore_ascii_case(name));
+        Header::new(name, value, is_token)
     };
     let path = format!("/sources/{}/received/{id}", source.settings.slug);
     ReceivedPage {
-        frame: Frame::new(place, Tab::Sources, &trail, &name_of(source)),
+        frame: Frame::new(place, Tab::Sources, &trail, "Request"),
         can: place.can(),
         tabs: Tabs::new(place, source, "log"),
         id: Id::new(id),
@@ -212,8 +191,8 @@ fn page_of(
             (key, href)
         }),
         headers: receipt.headers.iter().map(header).collect(),
-        body: (!kept.is_empty()).then(|| Well::new("received-body", text)),
-        cut: kept.len() > SHOWN_BYTES_MAX || !receipt.is_whole(),
+        body: arrived::body(kept),
+        cut: arrived::is_long(kept) || !receipt.is_whole(),
         download: format!("{itself}/body"),
         verify: format!("{itself}/verifications"),
         still,
@@ -238,16 +217,7 @@ pub(in super::super) async fn body(place: Place) -> Result<Response, Failure> {
     let source = found(&place)?;
     let receipt = receipt_asked(&place, &source)?;
     let body = receipt.body.ok_or_else(|| Failure::not_found("body"))?;
-    let mut response = body.into_response();
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (CONTENT_TYPE, "application/octet-stream"),
-        (CONTENT_DISPOSITION, "attachment; filename=\"body\""),
-        (CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    Ok(response)
+    Ok(arrived::download(body))
 }
 
 /// `POST /sources/{src}/received/{rcv}/verifications`

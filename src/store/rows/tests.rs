@@ -278,10 +278,20 @@ fn what_surrounds_messages_has_its_bytes() {
         environment: EnvironmentKey::from_u64(1),
         token: "t0".into(),
         name: "try".into(),
-        answer_status: 204,
+        answer: FixedAnswer {
+            status: 204,
+            content_type: "a/b".into(),
+            headers: vec![("x".into(), "y".into())],
+            body: "no".into(),
+        },
+        delay_ms: 300,
+        fail_next: 2,
         created: T,
     };
-    check(&inbox, "010102743003747279cc01fbe8b584a034");
+    check(
+        &inbox,
+        "010102743003747279cc0103612f620101780179026e6fac0202fbe8b584a034",
+    );
     let received = ReceivedV1 {
         at: T,
         method: "POST".into(),
@@ -289,10 +299,18 @@ fn what_surrounds_messages_has_its_bytes() {
         headers: vec![("x-a".into(), vec![0, 255])],
         body: b"{}".to_vec(),
         answered: 204,
+        replays: vec![Replay {
+            at: T,
+            url: "http://a/".into(),
+            status: 0,
+            detail: "no".into(),
+            body: "b".into(),
+            took_us: 300,
+        }],
     };
     check(
         &received,
-        "01fbe8b584a03404504f5354042f613f620103782d610200ff027b7dcc01",
+        "01fbe8b584a03404504f5354042f613f620103782d610200ff027b7dcc01 01fbe8b584a03409687474703a2f2f612f00026e6f0162ac02",
     );
     let answer = AnswerV1 {
         status: 202,

@@ -104,6 +104,30 @@ async fn every_field_that_is_shown_is_shown_as_text() {
             .header("x-evil", "<script>")
             .body(evil.to_owned());
         into.send().await.ok(200);
+        let came = format!("/api/v1/inboxes/{token}/received");
+        let kept = app.get(&came).await.ok(200).items()[0]["id"].clone();
+        let kept = kept.as_str().expect("an id").to_owned();
+        let replays = format!("{came}/{kept}/replays");
+        let to = json!({"url": format!("{}/{encoded}", sink.url())});
+        app.post(&replays, to).await.ok(200);
+        let body = json!({
+            "name": evil, "application": application, "verification": {"preset": "none"},
+            "record": {"key": "k", "headers": ["x-evil"]},
+        });
+        let source = app.post("/api/v1/sources", body).await.ok(201).id();
+        let slug = app.get(&format!("/api/v1/sources/{source}")).await.ok(200);
+        let slug = slug.json()["slug"].as_str().expect("a slug").to_owned();
+        let event = json!({"k": evil, (evil): evil}).to_string();
+        let into = app.request("POST", &format!("/in/{slug}/{encoded}?q={encoded}"));
+        into.without_key()
+            .header("x-evil", "<script>")
+            .body(event)
+            .send()
+            .await
+            .ok(200);
+        let log = format!("/api/v1/sources/{source}/received");
+        let log = app.get(&log).await.ok(200).items()[0]["id"].clone();
+        let log = log.as_str().expect("an id").to_owned();
         app.post("/api/v1/keys", json!({"name": evil, "scopes": ["read"]}))
             .await
             .ok(201);
@@ -112,7 +136,7 @@ async fn every_field_that_is_shown_is_shown_as_text() {
             .await
             .ok(201);
         let other = made.id();
-        fields += 15;
+        fields += 22;
         let mut customer = Visitor::customer(&app, &application, false).await;
         for (of, method, path, _) in ROUTES {
             if *method != "GET"
@@ -128,7 +152,14 @@ async fn every_field_that_is_shown_is_shown_as_text() {
                     .replace("{app}", &application)
                     .replace("{ep}", &endpoint)
                     .replace("{msg}", &message)
+                    .replace(
+                        "/inboxes/{token}/received/{rcv}",
+                        &format!("/inboxes/{token}/received/{kept}"),
+                    )
                     .replace("{token}", token)
+                    .replace("{src}", &source)
+                    .replace("{rcv}", &log)
+                    .replace("{record}", &encoded)
                     .replace("{name}", &name);
                 let viewer = if path.starts_with("/portal") {
                     &mut customer

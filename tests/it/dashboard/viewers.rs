@@ -27,7 +27,10 @@ struct Things {
     user: String,
     src: String,
     req: String,
+    /// By the source.
     rcv: String,
+    /// By the inbox.
+    kept: String,
     record: String,
     name: String,
     canary: String,
@@ -36,18 +39,20 @@ struct Things {
 impl Things {
     /// `path` with these things in place of its names.
     fn fill(&self, path: &str) -> String {
+        let kept = format!("/inboxes/{}/received/{}", self.token, self.kept);
         let names = [
             ("{env}", &self.env),
             ("{app}", &self.app),
             ("{ep}", &self.ep),
             ("{msg}", &self.msg),
             ("{job}", &self.job),
-            ("{token}", &self.token),
             ("{key}", &self.key),
             ("{user}", &self.user),
             ("{other}", &self.env),
             ("{src}", &self.src),
             ("{req}", &self.req),
+            ("/inboxes/{token}/received/{rcv}", &kept),
+            ("{token}", &self.token),
             ("{rcv}", &self.rcv),
             ("{record}", &self.record),
             ("{name}", &self.name),
@@ -59,7 +64,7 @@ impl Things {
         filled
     }
 
-    fn ids(&self) -> [&str; 12] {
+    fn ids(&self) -> [&str; 13] {
         let ids = [
             &self.app,
             &self.ep,
@@ -71,6 +76,7 @@ impl Things {
             &self.src,
             &self.req,
             &self.rcv,
+            &self.kept,
             &self.record,
             &self.canary,
         ];
@@ -124,6 +130,10 @@ async fn things(app: &TestApp, key: &str, env: &str, canary: &str) -> Things {
     )
     .await);
     let inbox = ask("POST", "/inboxes", json!({"name": named("inbox")})).await;
+    let token = inbox["token"].as_str().expect("a token").to_owned();
+    let into = app.request("POST", &format!("/in/{token}/"));
+    into.body(named("kept")).send().await.ok(200);
+    let kept = ask("GET", &format!("/inboxes/{token}/received"), json!({})).await;
     let made = ask(
         "POST",
         "/keys",
@@ -139,12 +149,13 @@ async fn things(app: &TestApp, key: &str, env: &str, canary: &str) -> Things {
         ep: endpoint,
         msg: message,
         job,
-        token: inbox["token"].as_str().expect("a token").to_owned(),
+        token,
         key: id(&made),
         user: app.store.ids().text(user),
         src: id(&source),
         req: id(&request),
         rcv: id(&log[0]),
+        kept: id(&kept[0]),
         record: named("record"),
         name: name.as_str().expect("a name").to_owned(),
         canary: canary.to_owned(),

@@ -146,6 +146,9 @@ impl Route {
                 | "/applications/{app}/endpoints/{ep}/replays",
             ) => Some(json!({"since": 0})),
             ("PUT", "/jobs/{job}") => Some(json!({"ratePerSecond": 5})),
+            ("POST", "/inboxes/{token}/received/{rcv}/replays") => {
+                Some(json!({"url": "https://a.example/"}))
+            }
             ("POST", "/applications/{app}/requests") => {
                 Some(json!({"key": "q", "endpoint": ASKED}))
             }
@@ -183,6 +186,9 @@ impl Route {
                 field("timeoutSeconds", Kind::Number(1, 600)),
                 field("wait", Kind::Flag),
             ],
+            "/inboxes/{token}/received/{rcv}/replays" => {
+                vec![field("url", Kind::Never).required()]
+            }
             "/sources/{src}/received/{rcv}/verifications" => {
                 vec![field("secret", Kind::Lax(4096)), field("keep", Kind::Flag)]
             }
@@ -526,6 +532,11 @@ fn inbox_fields() -> Vec<Field> {
     vec![
         field("name", Kind::Text(0, 256)),
         field("answerStatus", Kind::Number(200, 599)),
+        field("answerContentType", Kind::Never),
+        field("answerHeaders", Kind::Object),
+        field("answerBody", Kind::Free(16 * 1024)),
+        field("answerDelayMilliseconds", Kind::Number(0, 60_000)),
+        field("failNext", Kind::Number(0, 1000)),
     ]
 }
 
@@ -619,6 +630,10 @@ fn endpoint_fields(create: bool) -> Vec<Field> {
 /// Names in an answer that nobody sets.
 pub(super) const READ_ONLY: &[&str] = &[
     "id",
+    "timestamp",
+    "detail",
+    "body",
+    "durationMilliseconds",
     "key",
     "text",
     "previous",

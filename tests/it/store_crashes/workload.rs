@@ -10,6 +10,7 @@ use hookpost::domain::delivery::Trigger;
 use hookpost::domain::endpoint::{CustomHeader, EndpointChange};
 use hookpost::domain::fanout::EventFilter;
 use hookpost::domain::ids::{ApplicationKey, EndpointKey, EnvironmentKey, MessageKey};
+use hookpost::domain::inbox::InboxChange;
 use hookpost::domain::message::NewMessage;
 use hookpost::domain::principal::{Principal, Scope};
 use hookpost::domain::secret::Secret;
@@ -78,6 +79,10 @@ pub(super) enum Op {
     Receive {
         token: String,
         body: Vec<u8>,
+    },
+    EmptyInbox {
+        token: String,
+        delete: bool,
     },
     CreateApiKey {
         text: String,
@@ -176,6 +181,10 @@ fn rare(store: &Store, applications: &[Application], now: Timestamp, rng: &mut R
         },
         3 => Op::CreateApiKey {
             text: format!("hookpost_{}", rng.below(4)),
+        },
+        _ if has_inbox && rng.chance(10) => Op::EmptyInbox {
+            token,
+            delete: rng.chance(50),
         },
         _ if has_inbox => Op::Receive {
             token,
@@ -405,9 +414,13 @@ pub(super) fn submit<'a>(store: &'a Store, env: EnvironmentKey, op: &Op) -> Subm
             Op::Sweep => Done::of(&store.sweep().await?),
             Op::Retire { retention } => Done::of(&store.retire(retention, None).await?),
             Op::CreateInbox { token } => {
-                let made = store.create_inbox(env, "an inbox".to_owned(), token, 204, None);
-                Done::of(&made.await?)
+                let change = InboxChange {
+                    fail_next: Some(1),
+                    ..InboxChange::default()
+                };
+                Done::of(&store.create_inbox(env, token, change, None).await?)
             }
+            Op::EmptyInbox { token, delete } => emptied(store, scope, &token, delete).await?,
             Op::Receive { token, body } => received(store, &token, body).await?,
             Op::CreateApiKey { text } => {
                 let text = Secret::new(text);
@@ -438,6 +451,23 @@ async fn on_environment(
             Done::of(&store.delete_environment(operator, environment).await?)
         }
     })
+}
+
+async fn emptied(
+    store: &Store,
+    scope: Scope,
+    token: &str,
+    delete: bool,
+) -> Result<Done, WriteError> {
+    let Some(inbox) = store.inbox(token)? else {
+        return Ok(Done::of(&"there is no such inbox"));
+    };
+    let operator = Principal::operator(scope);
+    Ok(Done::of(&if delete {
+        store.delete_inbox(operator, inbox.key).await?
+    } else {
+        store.clear_inbox(operator, inbox.key).await?
+    }))
 }
 
 async fn received(store: &Store, token: &str, body: Vec<u8>) -> Result<Done, WriteError> {

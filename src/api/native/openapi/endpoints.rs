@@ -30,7 +30,7 @@ use crate::http::endpoint_input::{
 };
 
 const UID_TAKEN: &str = "Another endpoint of the application has this uid.";
-const URL_BLOCKED: &str =
+pub(super) const URL_BLOCKED: &str =
     "The URL leads to an address that nothing is delivered to; `errors` says why.";
 /// What the curl lines put an inbox in the place of.
 pub(super) const URL: &str = "https://acme.example/webhooks";

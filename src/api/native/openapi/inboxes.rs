@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::fields::{Fields, number, text};
+use super::endpoints::{URL, URL_BLOCKED};
+use super::fields::{Fields, any_text, map, number, text};
 use super::operation::Operation;
 use super::{INBOX_TOKEN, MADE_MS, Noun};
-use crate::api::native::inboxes::{ReceivedShape, Shape};
+use crate::api::native::inboxes::{ReceivedShape, ReplayShape, Shape};
 use crate::control::applications::NAME_CHARS_MAX;
+use crate::domain::address::URL_BYTES_MAX;
+use crate::domain::inbox::{DELAY_MS_MAX, FAIL_NEXT_MAX};
 
 pub(super) fn noun() -> Noun {
     Noun {
@@ -40,11 +43,52 @@ fn operations() -> Vec<Operation> {
             .says("List what an inbox received", "Newest first; the last 500 requests are kept.")
             .lists::<ReceivedShape>("What came.", &received())
             .pages("something received"),
+        with_received(Operation::get("/inboxes/{token}/received/{rcv}", "getReceived"))
+            .says("Get one thing that an inbox received", "")
+            .answers::<ReceivedShape>(200, "What came.", received())
+            .of_one_thing(),
+        with_received(Operation::post("/inboxes/{token}/received/{rcv}/replays", "replayReceived"))
+            .says(
+                "Send something received to another URL",
+                "Method, headers and body go as they came, without the headers of the connection; `url` is used as it \
+                 is. Waits at most 20 seconds for the answer, and says what came of it.\n\n\
+                 Addresses are refused as for an endpoint's URL. The same `Idempotency-Key` sends nothing again, once \
+                 what came of it is known.",
+            )
+            .takes(
+                Fields::named("NewReceivedReplay").required(
+                    "url",
+                    text(1, URL_BYTES_MAX),
+                    "Where to send it.",
+                ),
+                json!({"url": URL}),
+            )
+            .shell_of_new(("INBOX", URL), ("/inboxes", json!({"name": "other"})), "url")
+            .answers::<ReplayShape>(200, "What came of it.", replay())
+            .refuses(409, "too_many_replays", "Many are on their way at the moment; try again shortly.")
+            .refuses(422, "endpoint_url_blocked", URL_BLOCKED),
         with_token(Operation::put("/inboxes/{token}", "updateInbox"))
             .says("Change an inbox", "What it answers from now on: with 500, deliveries to it fail and are retried.")
             .takes(input("InboxChange"), json!({"answerStatus": 204}))
             .answers::<Shape>(200, "The inbox as it is now.", example()),
+        with_token(Operation::delete("/inboxes/{token}/received", "clearInbox"))
+            .says("Clear an inbox", "Drops every request that came. The URL stays.")
+            .answers::<Shape>(200, "The inbox, which is empty.", example()),
+        with_token(Operation::delete("/inboxes/{token}", "deleteInbox"))
+            .says(
+                "Delete an inbox",
+                "Its URL answers 404 at once, and what it received is gone. Endpoints that have the URL fail from then on.",
+            )
+            .answers::<Shape>(200, "The inbox as it was.", example()),
     ]
+}
+
+fn with_received(operation: Operation) -> Operation {
+    operation
+        .shell("TOKEN", "{token}", "/inboxes", "token")
+        .after("POST", "/in/{token}/", &json!({"order": 42}))
+        .given("rcv", "{rcv}")
+        .shell("RECEIVED", "{rcv}", "/inboxes/{token}/received", "id")
 }
 
 fn input(name: &'static str) -> Fields {
@@ -53,7 +97,32 @@ fn input(name: &'static str) -> Fields {
         .optional(
             "answerStatus",
             number(200, 599),
-            "What it answers; 200 when not given.",
+            "The status that it answers; 200 when not given.",
+        )
+        .optional(
+            "answerContentType",
+            text(1, 256),
+            "Content type of the answer; `text/plain` when not given.",
+        )
+        .optional(
+            "answerHeaders",
+            map(),
+            "Further headers of the answer, at most 20.",
+        )
+        .optional(
+            "answerBody",
+            any_text(),
+            "Body of the answer, at most 16 KB; `OK` when not given.",
+        )
+        .optional(
+            "answerDelayMilliseconds",
+            number(0, DELAY_MS_MAX.into()),
+            "How long the answer is held back, once the request is kept; 0 when not given.",
+        )
+        .optional(
+            "failNext",
+            number(0, FAIL_NEXT_MAX.into()),
+            "How many requests from now on are answered 503; 0 when not given.",
         )
 }
 
@@ -64,6 +133,11 @@ fn example() -> Value {
         "name": "trial",
         "url": format!("https://hooks.example/in/{INBOX_TOKEN}/"),
         "answerStatus": 200,
+        "answerContentType": "text/plain",
+        "answerHeaders": {},
+        "answerBody": "OK",
+        "answerDelayMilliseconds": 0,
+        "failNext": 0,
         "created": MADE_MS,
     })
 }
@@ -78,5 +152,17 @@ fn received() -> Value {
         "body": "{\"order\": 42, \"total\": \"19.90\"}",
         "bodyEncoding": "utf-8",
         "answerStatus": 200,
+        "replays": [replay()],
+    })
+}
+
+fn replay() -> Value {
+    json!({
+        "timestamp": MADE_MS,
+        "url": URL,
+        "status": 200,
+        "detail": "",
+        "body": "OK",
+        "durationMilliseconds": 12.5,
     })
 }
