@@ -6,6 +6,7 @@
 //! requests, repeats and handshakes, is in a ring of its own with the bytes, so
 //! that whoever floods a source makes room only of what others like him left.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -302,59 +303,68 @@ fn whole(
     Ok(receipt)
 }
 
-/// Headers as they are stored: the values that are secret apart, encrypted.
+/// Takes the values that are secret out of headers; what is left is stored as it
+/// is, the rest encrypted.
 fn part_headers(
-    headers: &[(String, Vec<u8>)],
+    headers: &mut [(String, Vec<u8>)],
     token: Option<&str>,
     place: &[u8; 16],
     cipher: &Cipher,
-) -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
+) -> Vec<u8> {
     let is_secret = |name: &str| {
         // A signature proves something once; it opens nothing.
         let signature = name.to_ascii_lowercase().contains("signature");
         token.is_some_and(|token| token.eq_ignore_ascii_case(name))
             || (is_secret_name(name) && !signature)
     };
-    let mut plain = Vec::with_capacity(headers.len());
     let mut secret = Vec::new();
-    for (at, (name, value)) in headers.iter().enumerate() {
+    for (at, (name, value)) in headers.iter_mut().enumerate() {
         if is_secret(name) {
-            secret.push((u32::try_from(at).unwrap_or(u32::MAX), value.clone()));
-            plain.push((name.clone(), Vec::new()));
-        } else {
-            plain.push((name.clone(), value.clone()));
+            let at = u32::try_from(at).unwrap_or(u32::MAX);
+            secret.push((at, std::mem::take(value)));
         }
     }
     if secret.is_empty() {
-        return (plain, Vec::new());
+        return Vec::new();
     }
-    let sealed = cipher.seal("receipts", place, &encode(&SecretHeadersV1(secret)));
-    (plain, sealed)
+    cipher.seal("receipts", place, &encode(&SecretHeadersV1(secret)))
 }
 
 /// The row of a receipt.
-fn row_of(receipt: &Receipt, source: &LiveSource, cipher: &Cipher) -> Vec<u8> {
+fn row_of(mut receipt: Receipt, source: &LiveSource, cipher: &Cipher) -> Vec<u8> {
     let place = pair(receipt.source.as_u64(), receipt.key.as_u64());
     let token = source.verifier.token_header();
-    let (headers, sealed) = part_headers(&receipt.headers, token, &place, cipher);
-    encode(&ReceiptV1::new(receipt, headers, sealed))
+    let sealed = part_headers(&mut receipt.headers, token, &place, cipher);
+    encode(&ReceiptV1::new(receipt, sealed))
 }
 
-/// Adds to the hour's counts.
-fn count(
-    source: SourceKey,
-    counts: Counts,
-    tables: &mut Tables<'_>,
-    batch: &Batch<'_>,
-) -> Result<(), StoreError> {
-    let key = pair(source.as_u64(), batch.now.0 / HOUR_MS);
-    let before = match tables.source_hours.get(&key)? {
-        Some(row) => decode::<CountsV1>(row.value())?.0,
-        None => Counts::default(),
-    };
-    let row = encode(&CountsV1(before.plus(counts)));
-    tables.source_hours.insert(&key, row.as_slice())?;
-    Ok(())
+/// What sources counted in one commit, by source.
+#[derive(Default)]
+pub(super) struct SourceTally(BTreeMap<u64, Counts>);
+
+impl SourceTally {
+    fn count(&mut self, source: SourceKey, counts: Counts) {
+        let sum = self.0.entry(source.as_u64()).or_default();
+        *sum = sum.plus(counts);
+    }
+
+    /// Adds it to the hour's counts.
+    pub(super) fn flush(
+        &mut self,
+        now: Timestamp,
+        tables: &mut Tables<'_>,
+    ) -> Result<(), StoreError> {
+        for (source, counts) in std::mem::take(&mut self.0) {
+            let key = pair(source, now.0 / HOUR_MS);
+            let before = match tables.source_hours.get(&key)? {
+                Some(row) => decode::<CountsV1>(row.value())?.0,
+                None => Counts::default(),
+            };
+            let row = encode(&CountsV1(before.plus(counts)));
+            tables.source_hours.insert(&key, row.as_slice())?;
+        }
+        Ok(())
+    }
 }
 
 fn one(verdict: Verdict) -> Counts {
@@ -391,12 +401,12 @@ fn keep(
         peer: arrival.peer,
         unkept,
     };
-    let row = row_of(&receipt, source, &batch.inner.cipher);
-    let (source, key) = (receipt.source.as_u64(), receipt.key);
+    let (of, key) = (receipt.source.as_u64(), receipt.key);
+    let row = row_of(receipt, source, &batch.inner.cipher);
     tables
         .refused
-        .insert(&pair(source, key.as_u64()), row.as_slice())?;
-    make_room(source, tables)?;
+        .insert(&pair(of, key.as_u64()), row.as_slice())?;
+    make_room(of, tables)?;
     Ok(key)
 }
 
@@ -427,22 +437,24 @@ struct Take {
 }
 
 enum TakePlan {
-    Accept(Arc<LiveSource>, Vec<EndpointKey>),
+    Accept(Arc<LiveSource>, Box<NewMessage>, Vec<EndpointKey>),
     Repeat(Arc<LiveSource>, ReceivedKey),
 }
 
 impl Take {
-    fn message(&self, source: &LiveSource, received: ReceivedKey) -> NewMessage {
+    /// The message that it becomes. It is of no receipt yet.
+    fn message(&mut self, source: &LiveSource) -> NewMessage {
+        let event = &mut self.event;
         NewMessage {
             application: source.settings.application,
-            event_type: self.event.event_type.clone(),
+            event_type: std::mem::take(&mut event.event_type),
             channels: Vec::new(),
             uid: None,
-            content_type: self.event.content_type.clone(),
-            headers: self.event.forwarded.clone(),
+            content_type: std::mem::take(&mut event.content_type),
+            headers: std::mem::take(&mut event.forwarded),
             origin: Origin::Source {
                 source: self.source,
-                received,
+                received: ReceivedKey::from_u64(0),
             },
             payload: self.arrival.body.clone(),
             target: Target::FanOut,
@@ -484,9 +496,9 @@ impl Operation for Take {
                 return Ok(Ok(TakePlan::Repeat(source, first)));
             }
         }
-        let message = self.message(&source, ReceivedKey::from_u64(0));
+        let message = self.message(&source);
         let endpoints = receivers(&entry, &message);
-        Ok(Ok(TakePlan::Accept(source, endpoints)))
+        Ok(Ok(TakePlan::Accept(source, Box::new(message), endpoints)))
     }
 
     fn apply(
@@ -495,10 +507,10 @@ impl Operation for Take {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Taken, StoreError> {
-        let (source, endpoints) = match plan {
-            TakePlan::Accept(source, endpoints) => (source, endpoints),
+        let (source, mut message, endpoints) = match plan {
+            TakePlan::Accept(source, message, endpoints) => (source, message, endpoints),
             TakePlan::Repeat(source, first) => {
-                count(self.source, one(Verdict::Duplicate), tables, batch)?;
+                batch.sources.count(self.source, one(Verdict::Duplicate));
                 if self.log_repeats {
                     let reason = format!("the same event came as {}", batch.inner.ids.text(first));
                     let judgement = Judgement {
@@ -512,9 +524,12 @@ impl Operation for Take {
             }
         };
         let received = self.before.unwrap_or_else(|| batch.key());
-        let message = self.message(&source, received);
+        message.origin = Origin::Source {
+            source: self.source,
+            received,
+        };
         let announce = self.event.announce.take();
-        let accepted = store_message(message, &endpoints, tables, batch)?;
+        let accepted = store_message(*message, &endpoints, tables, batch)?;
         let message = accepted.content.0.key;
         if let Some(announce) = announce {
             announce(message);
@@ -540,7 +555,7 @@ impl Operation for Take {
             peer: self.arrival.peer,
             unkept: 0,
         };
-        let row = row_of(&receipt, &source, &batch.inner.cipher);
+        let row = row_of(receipt, &source, &batch.inner.cipher);
         let place = pair(self.source.as_u64(), received.as_u64());
         tables.receipts.insert(&place, row.as_slice())?;
         if let Some(hash) = &self.event.id_hash {
@@ -554,7 +569,7 @@ impl Operation for Take {
         if let Some(record) = self.event.record {
             records::update(self.source, record, received, message, tables)?;
         }
-        count(self.source, one(Verdict::Accepted), tables, batch)?;
+        batch.sources.count(self.source, one(Verdict::Accepted));
         Ok(Taken::Accepted { received, accepted })
     }
 }
@@ -588,7 +603,9 @@ impl Operation for Keep {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<ReceivedKey, StoreError> {
-        count(self.source, one(self.judgement.verdict), tables, batch)?;
+        batch
+            .sources
+            .count(self.source, one(self.judgement.verdict));
         keep(
             &source,
             self.arrival,
@@ -618,14 +635,9 @@ impl Operation for Count {
         Ok(Ok(()))
     }
 
-    fn apply(
-        self,
-        (): (),
-        tables: &mut Tables<'_>,
-        batch: &mut Batch<'_>,
-    ) -> Result<(), StoreError> {
+    fn apply(self, (): (), _: &mut Tables<'_>, batch: &mut Batch<'_>) -> Result<(), StoreError> {
         for (source, counts) in self.counts {
-            count(source, counts, tables, batch)?;
+            batch.sources.count(source, counts);
         }
         Ok(())
     }
@@ -718,7 +730,13 @@ pub(super) fn forget(
 
 /// One step of what a deleted source kept; true when nothing of it is left.
 /// What it remembers to have seen goes with time.
-pub(super) fn sweep(source: u64, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+pub(super) fn sweep(
+    source: u64,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<bool, StoreError> {
+    // It may have counted in this very commit, before it was deleted.
+    batch.sources.0.remove(&source);
     let all = pair(source, 0)..=pair(source, u64::MAX);
     let mut taken = 0;
     for table in [

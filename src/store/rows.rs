@@ -1082,19 +1082,19 @@ pub(super) struct SecretHeadersV1(pub(super) Vec<(u32, Vec<u8>)>);
 row!(SecretHeadersV1, 1);
 
 impl ReceiptV1 {
-    /// `headers` and `sealed` as the store parted them.
-    pub(super) fn new(receipt: &Receipt, headers: Vec<(String, Vec<u8>)>, sealed: Vec<u8>) -> Self {
+    /// Without the values of secret headers, which are in `sealed`.
+    pub(super) fn new(receipt: Receipt, sealed: Vec<u8>) -> Self {
         Self {
             verdict: receipt.verdict,
-            reason: receipt.reason.clone(),
-            method: receipt.method.clone(),
-            path: receipt.path.clone(),
-            headers,
+            reason: receipt.reason,
+            method: receipt.method,
+            path: receipt.path,
+            headers: receipt.headers,
             sealed,
-            body: receipt.body.as_ref().map(|body| body.to_vec()),
+            body: receipt.body.map(Into::into),
             body_bytes: receipt.body_bytes,
             message: receipt.message,
-            record: receipt.record.clone(),
+            record: receipt.record,
             answered: receipt.answered,
             took_us: receipt.took_us,
             peer: receipt.peer,

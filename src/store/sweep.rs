@@ -115,7 +115,7 @@ impl Operation for Sweep {
         };
         let finished = match kind {
             Kind::Application => sweep_application(key, tables, batch)?,
-            Kind::Source => receipts::sweep(key, tables)?,
+            Kind::Source => receipts::sweep(key, tables, batch)?,
             Kind::Endpoint => cancel_waiting(EndpointKey::from_u64(key), tables, batch)?,
             Kind::Environment { inboxes_from } => {
                 sweep_environment(key, inboxes_from, tables, batch)?

@@ -21,6 +21,7 @@ use super::catalog::{ApplicationEntry, Overlay};
 use super::cipher::Cipher;
 use super::codec::{decode, encode};
 use super::open::{Inner, META_LAST_KEY, META_TOTALS};
+use super::receipts::SourceTally;
 use super::rows::{AnswerV1, AuditV1, TotalsV1};
 use super::statistics::{RolledUp, Tally};
 use super::tables::{Tables, part};
@@ -253,6 +254,8 @@ pub(super) struct Batch<'a> {
     pub overlay: Overlay,
     /// What the operations have counted.
     pub tally: Tally,
+    /// What sources have counted.
+    pub sources: SourceTally,
     /// Key in `idempotency` of the answer to the operation that is applied,
     /// until a message has noted it.
     pub answer: Option<[u8; 32]>,
@@ -386,6 +389,7 @@ impl Batch<'_> {
 
     fn flush(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         self.tally.flush(tables)?;
+        self.sources.flush(self.now, tables)?;
         tables
             .meta
             .insert(META_LAST_KEY, self.sequence.last().to_be_bytes().as_slice())?;
@@ -818,6 +822,7 @@ fn commit(inner: &Inner, jobs: &mut Vec<Box<dyn Job>>) -> Result<Vec<Change>, St
             totals: before.totals,
             overlay: Overlay::default(),
             tally: Tally::new(before.rolled_up),
+            sources: SourceTally::default(),
             answer: None,
             sequence: before.sequence,
             changes: Vec::new(),
