@@ -254,19 +254,6 @@ async fn accept(
 ) -> Result<Reply, WriteError> {
     let key = source.settings.key;
     let fixed = fixed_answer(source);
-    if let Some(hash) = &event.id_hash
-        && let Some(first) = inner.store.seen_event(key, hash)?
-    {
-        let reason = format!("the same event came as {}", inner.store.ids().text(first));
-        log(
-            inner,
-            source,
-            arrival,
-            judged(Verdict::Duplicate, &reason, fixed.status),
-        )
-        .await;
-        return Ok(fixed);
-    }
     let awaited = match source.settings.answer {
         AnswerRule::Endpoint { endpoint, seconds } => {
             let (told, answer) = oneshot::channel();
@@ -284,7 +271,12 @@ async fn accept(
         .take_event(key, arrival, judgement, event)
         .await?
     {
-        Taken::Duplicate(_) => Ok(fixed),
+        Taken::Duplicate { first, arrival } => {
+            let reason = format!("the same event came as {}", inner.store.ids().text(first));
+            let judgement = judged(Verdict::Duplicate, &reason, fixed.status);
+            log(inner, source, *arrival, judgement).await;
+            Ok(fixed)
+        }
         Taken::Accepted { accepted, .. } => Ok(match awaited {
             None => fixed,
             Some((answer, endpoint, limit)) => {

@@ -30,6 +30,7 @@ mod replay;
 mod requests;
 mod retention;
 mod rows;
+mod seen;
 mod sources;
 mod statistics;
 mod sweep;

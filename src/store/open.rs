@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::catalog::Catalog;
 use super::cipher::Cipher;
 use super::codec::{decode, encode};
 use super::rows::TotalsV1;
+use super::seen::Seen;
 use super::statistics::RolledUp;
 use super::tables::{self, META, Tables};
 use super::writer::{
@@ -43,6 +44,8 @@ const META_KEY_CHECK: &str = "key_check";
 pub(super) const META_LAST_KEY: &str = "last_key";
 pub(super) const META_TOTALS: &str = "totals";
 pub(super) const META_ROLLED_UP: &str = "rolled_up";
+/// The latest event that is in the table `seen`, as are those before it.
+pub(super) const META_SEEN_UPTO: &str = "seen_upto";
 
 /// Waits between tries to reopen a store whose disk failed.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
@@ -126,6 +129,7 @@ pub(super) struct Inner {
     pub(super) default_environment: EnvironmentKey,
     database: RwLock<Option<Arc<Database>>>,
     state: Mutex<WriterState>,
+    seen: Mutex<Seen>,
     listeners: Listeners,
     available: AtomicBool,
     place: Place,
@@ -144,6 +148,7 @@ struct Place {
 struct Opening {
     id_secret: [u8; 32],
     state: WriterState,
+    seen: Seen,
     api_keys: Vec<ApiKey>,
     environments: Vec<Environment>,
     sources: Vec<LiveSource>,
@@ -197,6 +202,7 @@ impl Store {
             default_environment: opening.default_environment,
             database: RwLock::new(Some(Arc::new(database))),
             state: Mutex::new(opening.state),
+            seen: Mutex::new(opening.seen),
             listeners: Listeners::default(),
             available: AtomicBool::new(true),
             place,
@@ -342,6 +348,11 @@ impl Inner {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ids of events that are in memory: the writer's alone.
+    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn set_writer_state(&self, state: WriterState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
@@ -406,6 +417,7 @@ impl Inner {
         let database = self.place.open()?;
         let opening = read_opening(&database, &self.cipher)?;
         self.set_writer_state(opening.state);
+        *self.seen() = opening.seen;
         self.catalog.forget_applications();
         self.catalog.set_api_keys(opening.api_keys);
         self.catalog.set_environments(opening.environments);
@@ -602,6 +614,7 @@ fn read_opening_trusting(database: &Database, cipher: &Cipher) -> Result<Opening
             totals,
             rolled_up,
         },
+        seen: Seen::load(&txn).map_err(unreadable)?,
         api_keys: api_keys::load(&txn).map_err(unreadable)?,
         sources: sources::load(&txn, cipher).map_err(unreadable)?,
         environments,

@@ -20,8 +20,9 @@ use super::cipher::Cipher;
 use super::codec::{decode, encode};
 use super::records;
 use super::rows::{CountsV1, ReceiptV1, SecretHeadersV1};
+use super::seen::{self, SeenKey};
 use super::sources::known;
-use super::tables::{PAYLOADS, RECEIPTS, REFUSED, SEEN, SOURCE_HOURS, Tables, pair, second, seen};
+use super::tables::{self, PAYLOADS, RECEIPTS, REFUSED, SOURCE_HOURS, Tables, pair, second};
 use super::writer::{Batch, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Accepted, Store, StoreError};
 use crate::domain::endpoint::is_secret_name;
@@ -32,8 +33,6 @@ use crate::domain::record::NewRecord;
 use crate::domain::source::{Counts, LiveSource, RING_BODY_BYTES_MAX, RING_MAX, Receipt, Verdict};
 use crate::domain::time::Timestamp;
 
-/// How long a source remembers which events it took.
-const SEEN_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// Rows that one step forgets.
 const STEP_ROWS: usize = 500;
 /// Rows that a filtered page looks at.
@@ -80,8 +79,11 @@ pub enum Taken {
         received: ReceivedKey,
         accepted: Accepted,
     },
-    /// It came before; this is when.
-    Duplicate(ReceivedKey),
+    /// It came before, as this; here it is back.
+    Duplicate {
+        first: ReceivedKey,
+        arrival: Box<Arrival>,
+    },
 }
 
 impl Store {
@@ -101,7 +103,6 @@ impl Store {
             judgement,
             event,
             before: None,
-            log_repeats: true,
         };
         self.write_once(operation).await
     }
@@ -122,7 +123,6 @@ impl Store {
             judgement,
             event,
             before: Some(receipt.key),
-            log_repeats: false,
         };
         self.write(operation, idempotent).await
     }
@@ -154,20 +154,6 @@ impl Store {
     /// step at a time. Answers how many rows it took.
     pub async fn forget_seen(&self) -> Result<usize, WriteError> {
         self.write_once(ForgetSeen).await
-    }
-
-    /// When an event with this hash came, if a source remembers it.
-    pub fn seen_event(
-        &self,
-        source: SourceKey,
-        hash: &[u8; 16],
-    ) -> Result<Option<ReceivedKey>, StoreError> {
-        let now = self.inner.clock.now();
-        self.read(|txn| {
-            let table = txn.open_table(SEEN)?;
-            let row = table.get(&seen(source.as_u64(), hash))?;
-            Ok(row.and_then(|key| fresh(*key.value(), now)))
-        })
     }
 
     /// What came to a source, newest first, older than `before`: of one verdict,
@@ -260,12 +246,6 @@ impl Store {
             Ok(all)
         })
     }
-}
-
-/// The key, unless it is of too long ago.
-fn fresh(key: [u8; 8], now: Timestamp) -> Option<ReceivedKey> {
-    let key = ReceivedKey::from_u64(u64::from_be_bytes(key));
-    (key.made_at().0.saturating_add(SEEN_KEPT_MS) > now.0).then_some(key)
 }
 
 /// A receipt with its secret headers, and the body that lies with its message.
@@ -433,12 +413,11 @@ struct Take {
     event: NewEvent,
     /// The receipt that it has already.
     before: Option<ReceivedKey>,
-    log_repeats: bool,
 }
 
 enum TakePlan {
     Accept(Arc<LiveSource>, Box<NewMessage>, Vec<EndpointKey>),
-    Repeat(Arc<LiveSource>, ReceivedKey),
+    Repeat(ReceivedKey),
 }
 
 impl Take {
@@ -466,6 +445,10 @@ impl Operation for Take {
     type Plan = TakePlan;
     type Answer = Taken;
 
+    fn writes(plan: &TakePlan) -> bool {
+        matches!(plan, TakePlan::Accept(..))
+    }
+
     fn weight(&self) -> usize {
         self.arrival.body.len()
     }
@@ -491,9 +474,9 @@ impl Operation for Take {
             }
         }
         if let Some(hash) = &self.event.id_hash {
-            let row = tables.seen.get(&seen(self.source.as_u64(), hash))?;
-            if let Some(first) = row.and_then(|key| fresh(*key.value(), batch.now)) {
-                return Ok(Ok(TakePlan::Repeat(source, first)));
+            let key = tables::seen(self.source.as_u64(), hash);
+            if let Some(first) = seen::find(&key, tables, batch)? {
+                return Ok(Ok(TakePlan::Repeat(first)));
             }
         }
         let message = self.message(&source);
@@ -509,18 +492,11 @@ impl Operation for Take {
     ) -> Result<Taken, StoreError> {
         let (source, mut message, endpoints) = match plan {
             TakePlan::Accept(source, message, endpoints) => (source, message, endpoints),
-            TakePlan::Repeat(source, first) => {
-                batch.sources.count(self.source, one(Verdict::Duplicate));
-                if self.log_repeats {
-                    let reason = format!("the same event came as {}", batch.inner.ids.text(first));
-                    let judgement = Judgement {
-                        verdict: Verdict::Duplicate,
-                        reason,
-                        ..self.judgement
-                    };
-                    keep(&source, self.arrival, judgement, 0, tables, batch)?;
-                }
-                return Ok(Taken::Duplicate(first));
+            TakePlan::Repeat(first) => {
+                return Ok(Taken::Duplicate {
+                    first,
+                    arrival: Box::new(self.arrival),
+                });
             }
         };
         let received = self.before.unwrap_or_else(|| batch.key());
@@ -559,12 +535,12 @@ impl Operation for Take {
         let place = pair(self.source.as_u64(), received.as_u64());
         tables.receipts.insert(&place, row.as_slice())?;
         if let Some(hash) = &self.event.id_hash {
-            let key = seen(self.source.as_u64(), hash);
-            let order = received.as_u64().to_be_bytes();
-            if let Some(old) = tables.seen.insert(&key, &order)?.map(|old| *old.value()) {
-                tables.seen_order.remove(&old)?;
+            let key = tables::seen(self.source.as_u64(), hash);
+            if self.before.is_some() {
+                seen::remember_old(key, received, tables)?;
+            } else {
+                seen::remember(key, received, tables, batch)?;
             }
-            tables.seen_order.insert(&order, &key)?;
         }
         if let Some(record) = self.event.record {
             records::update(self.source, record, received, message, tables)?;
@@ -646,7 +622,7 @@ impl Operation for Count {
 struct ForgetSeen;
 
 impl Operation for ForgetSeen {
-    type Plan = (Vec<([u8; 8], [u8; 24])>, Vec<[u8; 16]>);
+    type Plan = (Vec<(u64, SeenKey)>, Vec<[u8; 16]>);
     type Answer = usize;
 
     fn check(
@@ -654,14 +630,7 @@ impl Operation for ForgetSeen {
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
-        let mut old = Vec::new();
-        for row in tables.seen_order.iter()?.take(STEP_ROWS) {
-            let (key, value) = row?;
-            if fresh(*key.value(), batch.now).is_some() {
-                break;
-            }
-            old.push((*key.value(), *value.value()));
-        }
+        let old = seen::old(tables, batch.now)?;
         let mut hours = Vec::new();
         let first_kept = (batch.now.0 / HOUR_MS).saturating_sub(COUNTS_KEPT_HOURS);
         for source in batch.inner.catalog.sources_where(|_| true) {
@@ -682,16 +651,14 @@ impl Operation for ForgetSeen {
         self,
         (old, hours): Self::Plan,
         tables: &mut Tables<'_>,
-        _: &mut Batch<'_>,
+        batch: &mut Batch<'_>,
     ) -> Result<usize, StoreError> {
-        for (order, key) in &old {
-            tables.seen_order.remove(order)?;
-            tables.seen.remove(key)?;
-        }
+        let forgotten = old.len() + hours.len();
+        seen::forget(old, tables, batch)?;
         for hour in &hours {
             tables.source_hours.remove(hour)?;
         }
-        Ok(old.len() + hours.len())
+        Ok(forgotten)
     }
 }
 

@@ -23,6 +23,7 @@ use super::codec::{decode, encode};
 use super::open::{Inner, META_LAST_KEY, META_TOTALS};
 use super::receipts::SourceTally;
 use super::rows::{AnswerV1, AuditV1, TotalsV1};
+use super::seen::SeenChange;
 use super::statistics::{RolledUp, Tally};
 use super::tables::{Tables, part};
 use super::{Store, StoreError, tables, users};
@@ -239,6 +240,11 @@ pub(super) trait Operation: Send + 'static {
         batch: &mut Batch<'_>,
     ) -> Result<Self::Answer, StoreError>;
 
+    /// Whether there is anything to write, as planned.
+    fn writes(_: &Self::Plan) -> bool {
+        true
+    }
+
     /// Bytes that it brings, for the limits.
     fn weight(&self) -> usize {
         0
@@ -256,6 +262,8 @@ pub(super) struct Batch<'a> {
     pub tally: Tally,
     /// What sources have counted.
     pub sources: SourceTally,
+    /// What it changes of the ids that sources have seen.
+    pub seen: SeenChange,
     /// Key in `idempotency` of the answer to the operation that is applied,
     /// until a message has noted it.
     pub answer: Option<[u8; 32]>,
@@ -390,6 +398,7 @@ impl Batch<'_> {
     fn flush(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         self.tally.flush(tables)?;
         self.sources.flush(self.now, tables)?;
+        self.seen.flush(&mut self.inner.seen(), tables)?;
         tables
             .meta
             .insert(META_LAST_KEY, self.sequence.last().to_be_bytes().as_slice())?;
@@ -432,7 +441,7 @@ impl<O: Operation> Queued<O> {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        batch.wrote = true;
+        batch.wrote |= O::writes(&plan) || self.idempotent.is_some();
         batch.answer = self.idempotent.as_ref().map(|idempotent| idempotent.hash);
         let answer = operation.apply(plan, tables, batch)?;
         if let Some(idempotent) = self.idempotent.take() {
@@ -814,7 +823,7 @@ fn commit(inner: &Inner, jobs: &mut Vec<Box<dyn Job>>) -> Result<Vec<Change>, St
     let database = inner.database()?;
     let before = inner.writer_state();
     let txn = inner.begin_write(&database)?;
-    let (changes, overlay, after) = {
+    let (changes, overlay, seen, after) = {
         let mut tables = Tables::open(&txn)?;
         let mut batch = Batch {
             inner,
@@ -823,6 +832,7 @@ fn commit(inner: &Inner, jobs: &mut Vec<Box<dyn Job>>) -> Result<Vec<Change>, St
             overlay: Overlay::default(),
             tally: Tally::new(before.rolled_up),
             sources: SourceTally::default(),
+            seen: SeenChange::default(),
             answer: None,
             sequence: before.sequence,
             changes: Vec::new(),
@@ -842,7 +852,7 @@ fn commit(inner: &Inner, jobs: &mut Vec<Box<dyn Job>>) -> Result<Vec<Change>, St
             totals: batch.totals,
             rolled_up: batch.tally.rolled_up,
         };
-        (batch.changes, batch.overlay, after)
+        (batch.changes, batch.overlay, batch.seen, after)
     };
     if mutant::active(Mutant::AnswerBeforeCommit) {
         for job in jobs.drain(..) {
@@ -851,6 +861,7 @@ fn commit(inner: &Inner, jobs: &mut Vec<Box<dyn Job>>) -> Result<Vec<Change>, St
     }
     txn.commit()?;
     inner.set_writer_state(after);
+    seen.settle(&mut inner.seen());
     inner.catalog.commit(overlay);
     Ok(changes)
 }

@@ -40,6 +40,7 @@ mod restarts;
 mod rotation;
 mod scopes;
 mod secrets;
+mod seen_events;
 mod settings;
 mod simulation;
 #[cfg(feature = "mutants")]

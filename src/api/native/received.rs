@@ -230,7 +230,7 @@ fn verified(taken: &Taken, ids: &Ids) -> VerifiedShape {
             reason: String::new(),
             message: Some(ids.text(accepted.content.0.key)),
         },
-        Taken::Duplicate(first) => VerifiedShape {
+        Taken::Duplicate { first, .. } => VerifiedShape {
             verdict: Verdict::Duplicate.name(),
             reason: format!("the same event came as {}", ids.text(*first)),
             message: None,

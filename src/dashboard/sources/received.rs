@@ -258,7 +258,7 @@ pub(in super::super) async fn verify(place: Place, form: Form) -> Answered {
                     .update_source(place.principal, key, change)
                     .await?;
             }
-            let repeats = matches!(taken, Written::Fresh(Taken::Duplicate(_)));
+            let repeats = matches!(taken, Written::Fresh(Taken::Duplicate { .. }));
             Ok(back(&itself, if repeats { "repeats" } else { "verified" }))
         }
     }
