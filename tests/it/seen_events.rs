@@ -51,26 +51,33 @@ fn event(id: u64) -> NewEvent {
     }
 }
 
+fn arrival() -> Arrival {
+    Arrival {
+        method: "POST".to_owned(),
+        path: String::new(),
+        headers: Vec::new(),
+        body: "x".into(),
+        peer: None,
+    }
+}
+
+fn judgement(verdict: Verdict) -> Judgement {
+    Judgement {
+        verdict,
+        reason: String::new(),
+        answered: 200,
+        took_us: 1,
+    }
+}
+
 /// Takes these events, some hundred in each commit; how many were new.
 fn take(store: &Store, source: SourceKey, ids: impl IntoIterator<Item = u64>) -> usize {
     let ids: Vec<u64> = ids.into_iter().collect();
     let mut accepted = 0;
     for some in ids.chunks(TOGETHER) {
         let verbs = some.iter().map(|id| -> Verb<'_, bool> {
-            let arrival = Arrival {
-                method: "POST".to_owned(),
-                path: String::new(),
-                headers: Vec::new(),
-                body: "x".into(),
-                peer: None,
-            };
-            let judgement = Judgement {
-                verdict: Verdict::Accepted,
-                reason: String::new(),
-                answered: 200,
-                took_us: 1,
-            };
-            let taken = store.take_event(source, arrival, judgement, event(*id));
+            let judgement = judgement(Verdict::Accepted);
+            let taken = store.take_event(source, arrival(), judgement, event(*id));
             Box::pin(async {
                 let taken = taken.await.expect("the store works");
                 matches!(taken, Taken::Accepted { .. })
@@ -146,4 +153,45 @@ fn what_is_forgotten_on_its_way_into_the_table_does_not_come_back() {
     machine.clock.advance(Duration::from_hours(25));
     assert_eq!(forget_all(&store), 8_600);
     is_sound(&store);
+}
+
+#[test]
+fn the_later_of_two_with_one_id_is_the_one_that_counts() {
+    let machine = Machine::new(3, Durability::Safe);
+    let store = machine.open().expect("it opens");
+    let source = source(&store);
+    assert_eq!(take(&store, source, 0..9_000), 9_000);
+    machine.clock.advance(Duration::from_hours(25));
+    // Once more, until the table has the later ones; the first are not forgotten yet.
+    assert_eq!(take(&store, source, 0..9_000), 9_000);
+    assert_eq!(take(&store, source, 10_000..30_000), 20_000);
+    assert_eq!(forget_all(&store), 9_000);
+    assert_eq!(take(&store, source, 0..9_000), 0);
+    is_sound(&store);
+}
+
+#[test]
+fn an_event_that_is_accepted_after_all_is_not_taken_again() {
+    let machine = Machine::new(4, Durability::Safe);
+    let store = machine.open().expect("it opens");
+    let source = source(&store);
+    assert_eq!(take(&store, source, 0..10), 10);
+    machine.clock.advance(Duration::from_hours(25));
+    // The same id comes a day later, is refused, and accepted after all: in the
+    // table at once, while memory has the first.
+    let kept = store.keep_refused(source, arrival(), judgement(Verdict::Rejected), 0);
+    let kept = now_or_pump(&store, kept).expect("the store works");
+    let receipt = store.receipt(source, kept).expect("it reads");
+    let receipt = receipt.expect("it was kept");
+    let judged = judgement(Verdict::Accepted);
+    let taken = store.take_after_all(receipt, arrival(), judged, event(7), None);
+    let taken = now_or_pump(&store, taken).expect("the store works");
+    assert!(matches!(taken, Written::Fresh(Taken::Accepted { .. })));
+    assert_eq!(take(&store, source, [7]), 0);
+    // Memory goes into the table meanwhile.
+    assert_eq!(take(&store, source, 1_000..18_000), 17_000);
+    assert_eq!(take(&store, source, [7]), 0);
+    is_sound(&store);
+    let crashed = machine.fork(1).open().expect("it opens");
+    assert_eq!(take(&crashed, source, [7]), 0);
 }
