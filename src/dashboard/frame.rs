@@ -141,6 +141,9 @@ pub(super) enum Tab {
     Logs,
     Requests,
     Sources,
+    Records,
+    /// Those of all applications.
+    AllRequests,
     Inboxes,
     Applications,
     Settings,
@@ -222,10 +225,17 @@ fn groups(place: &Place, tab: Tab) -> Vec<Group> {
         });
         main = Vec::new();
     }
+    let inbound = Group {
+        label: "Inbound".to_owned(),
+        items: vec![
+            item("Sources", &outer, "/sources", Tab::Sources),
+            item("Records", &outer, "/records", Tab::Records),
+            item("Requests", &outer, "/requests", Tab::AllRequests),
+            item("Inboxes", &outer, "/inboxes", Tab::Inboxes),
+        ],
+    };
     let mut environment = vec![
         item("Applications", &outer, "/applications", Tab::Applications),
-        item("Sources", &outer, "/sources", Tab::Sources),
-        item("Inboxes", &outer, "/inboxes", Tab::Inboxes),
         item("Settings", &outer, "/settings", Tab::Settings),
     ];
     if main.is_empty() {
@@ -241,6 +251,7 @@ fn groups(place: &Place, tab: Tab) -> Vec<Group> {
             items: main,
         });
     }
+    groups.push(inbound);
     groups.push(Group {
         label: format!("Environment {}", place.environment.name),
         items: environment,

@@ -156,10 +156,12 @@ routes! {
     Environment GET "/inboxes/{token}/received/{rcv}/body" Read => inboxes::body;
     Environment POST "/inboxes/{token}/received/{rcv}/replays" Manage => inboxes::replay;
     Environment GET "/settings" Read => settings::general;
+    Environment GET "/requests" Read => requests::all;
     Application GET "/requests" Read => requests::index;
     Application POST "/requests" Send => requests::create;
     Application GET "/requests/{req}" Read => requests::show;
     Application POST "/endpoints/{ep}/validations" Send => requests::validate;
+    Environment GET "/records" Read => sources::all_records;
     Environment GET "/sources" Read => sources::index;
     Environment GET "/sources/new" Manage => sources::new;
     Environment POST "/sources" Manage => sources::create;

@@ -6,11 +6,12 @@ use super::endpoints::{answer, back};
 use super::failure::{Answered, Failure};
 use super::form::Form;
 use super::frame::{Can, Frame, Kind, Tab};
+use super::logs::Older;
 use super::parts::{ApiCall, Id, Moment, Tag, Well, milliseconds};
 use super::place::Place;
 use crate::control::FieldError;
 use crate::control::requests::RequestInput;
-use crate::domain::ids::RequestKey;
+use crate::domain::ids::{Key as _, RequestKey};
 use crate::domain::request::{Request, RequestState, VALIDATION, link_path, takes_requests};
 use crate::http::paging::Params;
 use crate::http::problem::Problem;
@@ -57,6 +58,65 @@ struct IndexPage {
     api: ApiCall,
 }
 
+struct OfOne {
+    row: Row,
+    application: String,
+    application_href: String,
+}
+
+#[derive(Template)]
+#[template(path = "dashboard/requests/all.html")]
+struct AllPage {
+    frame: Frame,
+    rows: Vec<OfOne>,
+    older: Option<Older>,
+}
+
+/// `GET /requests` of an environment: those to all its applications.
+pub(super) async fn all(place: Place, params: Params) -> Answered {
+    let store = &place.state.store;
+    let before = before_asked(&place, &params)?;
+    let environment = place.environment.key;
+    let (page, next) = store.list_all_requests(environment, before, PAGE)?;
+    let mut rows = Vec::with_capacity(page.len());
+    for request in &page {
+        let entry = store.application(request.application)?;
+        let base = place.application_base(&place.id(request.application));
+        rows.push(OfOne {
+            row: Row::new(&place, request, format!("{base}/requests")),
+            application: entry.map_or_else(String::new, |entry| entry.application.name.clone()),
+            application_href: base,
+        });
+    }
+    let page = AllPage {
+        frame: Frame::new(&place, Tab::AllRequests, &[], "Requests"),
+        rows,
+        older: next.map(|next| Older {
+            href: format!("{}?before={}", place.link("/requests"), place.id(next)),
+            reached: Some(Moment::new(next.made_at(), place.now)),
+        }),
+    };
+    answer(&page)
+}
+
+fn before_asked(place: &Place, params: &Params) -> Result<Option<RequestKey>, Problem> {
+    let ids = place.state.store.ids();
+    params.parsed("before", "the id of a request", |text| ids.parse(text))
+}
+
+impl Row {
+    /// `base`: the path that its id comes after.
+    fn new(place: &Place, request: &Request, base: String) -> Self {
+        Self {
+            href: base + "/" + &place.id(request.key),
+            question: request.question.clone(),
+            tag: tag(request, place),
+            detail: detail(request),
+            at: Moment::new(request.created(), place.now),
+        }
+    }
+}
+
 fn detail(request: &Request) -> String {
     match &request.state {
         RequestState::Failed { reason, .. } => reason.clone(),
@@ -72,21 +132,14 @@ fn detail(request: &Request) -> String {
 fn index_page(place: &Place, params: &Params) -> Result<IndexPage, Failure> {
     let entry = place.application();
     let store = &place.state.store;
-    let ids = store.ids();
-    let before = params.parsed("before", "the id of a request", |text| {
-        ids.parse::<RequestKey>(text)
-    })?;
+    let before = before_asked(place, params)?;
     let mut page = store.list_requests(entry.application.key, before, PAGE + 1)?;
     let more = page.len() > PAGE;
     page.truncate(PAGE);
     let itself = place.link("/requests");
-    let rows = page.iter().map(|request| Row {
-        href: format!("{itself}/{}", place.id(request.key)),
-        question: request.question.clone(),
-        tag: tag(request, place),
-        detail: detail(request),
-        at: Moment::new(request.created(), place.now),
-    });
+    let rows = page
+        .iter()
+        .map(|request| Row::new(place, request, itself.clone()));
     let takes = entry
         .endpoints
         .iter()

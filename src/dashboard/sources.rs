@@ -23,7 +23,7 @@ use crate::store::Refusal;
 
 pub(super) use self::form::{create, edit, new, update};
 pub(super) use self::received::{body, live, received, verify};
-pub(super) use self::records::{delete_record, record, records};
+pub(super) use self::records::{all_records, delete_record, record, records};
 
 /// Rows of the log on a page.
 const PAGE: usize = 50;

@@ -10,12 +10,18 @@ use super::tables::{
 };
 use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError};
-use crate::domain::ids::{ApplicationKey, EndpointKey, JobKey, Key, RequestKey, first_key_at};
+use crate::domain::ids::{
+    ApplicationKey, EndpointKey, EnvironmentKey, JobKey, Key, RequestKey, first_key_at,
+};
 use crate::domain::principal::Scope;
 use crate::domain::request::{
     LINK_LIFE, NOTED_MAX, RefusedAnswer, Request, RequestState, Try, takes_requests,
 };
 use crate::domain::time::Timestamp;
+
+/// Rows that a list of all applications looks at before it answers with what it
+/// has.
+const ROWS_LOOKED_MAX: usize = 500;
 
 /// Rows that one step forgets.
 const STEP_ROWS: usize = 500;
@@ -151,6 +157,35 @@ impl Store {
                 Ok(decode::<RequestV1>(row.value())?.into_domain(key))
             })
             .collect()
+        })
+    }
+
+    /// Requests to any application of an environment, newest first, older than
+    /// `before`. With where the next page begins, when there may be one.
+    pub fn list_all_requests(
+        &self,
+        environment: EnvironmentKey,
+        before: Option<RequestKey>,
+        take: usize,
+    ) -> Result<(Vec<Request>, Option<RequestKey>), StoreError> {
+        let end = before.map_or(u64::MAX, Key::as_u64).to_be_bytes();
+        self.read(|txn| {
+            let table = txn.open_table(REQUESTS)?;
+            let (mut page, mut last) = (Vec::new(), None);
+            for (looked, row) in table.range::<&[u8; 8]>(..&end)?.rev().enumerate() {
+                if page.len() == take || looked == ROWS_LOOKED_MAX {
+                    return Ok((page, last));
+                }
+                let (key, value) = row?;
+                let key = RequestKey::from_u64(u64::from_be_bytes(*key.value()));
+                let request = decode::<RequestV1>(value.value())?.into_domain(key);
+                last = Some(key);
+                let entry = self.application(request.application)?;
+                if entry.is_some_and(|entry| entry.application.environment == environment) {
+                    page.push(request);
+                }
+            }
+            Ok((page, None))
         })
     }
 

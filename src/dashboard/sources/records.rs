@@ -14,7 +14,7 @@ use super::super::place::Place;
 use super::received::before_asked;
 use super::{Tabs, found, link, name_of};
 use crate::domain::ids::Key as _;
-use crate::domain::record::{Fields, HISTORY_MAX};
+use crate::domain::record::{Fields, HISTORY_MAX, Record};
 use crate::domain::source::LiveSource;
 use crate::http::paging::Params;
 
@@ -23,6 +23,8 @@ const PAGE: usize = 50;
 /// Fields that a row shows.
 const FIELDS_SHOWN: usize = 4;
 const SEARCH_CHARS_MAX: usize = 256;
+/// Sources whose records are looked at for the newest of all.
+const SOURCES_LOOKED_MAX: usize = 100;
 
 /// The page of one record.
 pub(super) fn record_link(place: &Place, source: &LiveSource, key: &str) -> String {
@@ -63,6 +65,68 @@ struct Row {
     last: Moment,
 }
 
+impl Row {
+    fn new(place: &Place, source: &LiveSource, record: &Record) -> Self {
+        let mut all = fields(&record.fields, &BTreeMap::new());
+        let more = all.len().saturating_sub(FIELDS_SHOWN);
+        all.truncate(FIELDS_SHOWN);
+        Self {
+            href: record_link(place, source, &record.key),
+            key: record.key.clone(),
+            fields: all,
+            more,
+            count: number(record.count),
+            last: Moment::new(record.last_seen, place.now),
+        }
+    }
+}
+
+struct OfOne {
+    row: Row,
+    source: String,
+    source_href: String,
+}
+
+#[derive(Template)]
+#[template(path = "dashboard/sources/all_records.html")]
+struct AllPage {
+    frame: Frame,
+    sources: String,
+    /// Whether any source keeps records.
+    any: bool,
+    rows: Vec<OfOne>,
+}
+
+/// `GET /records`: the newest of all sources.
+pub(in super::super) async fn all_records(place: Place) -> Answered {
+    let store = &place.state.store;
+    let keeping = store.list_sources(place.scope(), None);
+    let keeping = keeping
+        .iter()
+        .filter(|source| source.settings.record.is_some());
+    let mut newest = Vec::new();
+    let mut any = false;
+    for source in keeping.rev().take(SOURCES_LOOKED_MAX) {
+        any = true;
+        let (records, _) = store.list_records(source.settings.key, None, None, PAGE)?;
+        newest.extend(records.into_iter().map(|record| (record, source)));
+    }
+    newest.sort_by_key(|(record, _)| std::cmp::Reverse(record.last_seen));
+    newest.truncate(PAGE);
+    let rows = newest.iter().map(|(record, source)| OfOne {
+        row: Row::new(&place, source, record),
+        source: name_of(source),
+        source_href: link(&place, source, "/records"),
+    });
+    let page = AllPage {
+        frame: Frame::new(&place, Tab::Records, &[], "Records"),
+        sources: place.link("/sources"),
+        any,
+        rows: rows.collect(),
+    };
+    answer(&page)
+}
+
 #[derive(Template)]
 #[template(path = "dashboard/sources/records.html")]
 struct RecordsPage {
@@ -85,24 +149,12 @@ pub(in super::super) async fn records(place: Place, params: Params) -> Answered 
     let wanted = Some(search.as_str()).filter(|text| !text.is_empty());
     let store = &place.state.store;
     let (page, next) = store.list_records(source.settings.key, wanted, before, PAGE)?;
-    let rows = page.iter().map(|record| {
-        let mut all = fields(&record.fields, &BTreeMap::new());
-        let more = all.len().saturating_sub(FIELDS_SHOWN);
-        all.truncate(FIELDS_SHOWN);
-        Row {
-            href: record_link(&place, &source, &record.key),
-            key: record.key.clone(),
-            fields: all,
-            more,
-            count: number(record.count),
-            last: Moment::new(record.last_seen, place.now),
-        }
-    });
+    let rows = page.iter().map(|record| Row::new(&place, &source, record));
     let itself = link(&place, &source, "/records");
     let trail = [
         ("Sources", "/sources".to_owned()),
         (
-            "Source",
+            &name_of(&source),
             format!("/sources/{}", place.id(source.settings.key)),
         ),
     ];

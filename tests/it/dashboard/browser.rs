@@ -130,7 +130,7 @@ async fn from_nothing_to_a_replay_without_scripts() {
 }
 
 /// Every screen of a place with something in it.
-const SCREENS: [&str; 25] = [
+const SCREENS: [&str; 27] = [
     "",
     "/applications",
     "/endpoints",
@@ -140,6 +140,8 @@ const SCREENS: [&str; 25] = [
     "/attempts",
     "/jobs",
     "/inboxes",
+    "/records",
+    "/requests",
     "/sources",
     "/sources/new",
     "/sources/new?preset=custom",

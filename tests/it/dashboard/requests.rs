@@ -44,6 +44,13 @@ async fn a_question_is_asked_and_its_answer_seen(name: &'static str, look: Look)
     if look.scripts {
         found.extend(browser.axe().await);
     }
+    browser
+        .open(&format!("{}{env}/requests", place.server.base_url()))
+        .await;
+    browser.sees("all applications").await;
+    browser.sees("Demo").await;
+    browser.press("getOrders").await;
+    browser.sees("The answer").await;
     let endpoint = made["id"].as_str().expect("an id");
     browser
         .open(&format!("{base}/endpoints/{endpoint}/testing"))

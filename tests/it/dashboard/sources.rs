@@ -79,6 +79,9 @@ async fn callbacks_become_a_record(name: &'static str, look: Look) {
     let now: Vec<&str> = now.split_whitespace().collect();
     assert!(now.join(" ").contains("status_code S"), "{now:?}");
     browser.screenshot("06-record").await;
+    browser.open(&format!("{base}{env}/records")).await;
+    browser.sees("F-95ad51b6").await;
+    browser.sees("Encryption").await;
     browser
         .open(&format!("{base}{env}/sources/encryption?verdict=rejected"))
         .await;
