@@ -11,6 +11,7 @@ use crate::domain::ids::{ApplicationKey, EndpointKey};
 use crate::domain::message::is_event_type;
 use crate::domain::principal::Principal;
 use crate::domain::record::RECORD_HEADERS_MAX;
+use crate::domain::request::takes_requests;
 use crate::domain::secret::Secret;
 use crate::domain::source::{
     AnswerRule, Dedupe, EventTypeRule, Limits, LiveSource, METHODS, RecordRule, SourceChange,
@@ -284,6 +285,12 @@ impl Control {
             errors.push(FieldError::new("answer.endpoint", detail));
             return Ok(None);
         };
+        let live = self.store.live_endpoint(endpoint)?;
+        if live.is_some_and(|live| takes_requests(&live.settings)) {
+            let detail = "takes requests, and no messages: it signs by optech alone";
+            errors.push(FieldError::new("answer.endpoint", detail));
+            return Ok(None);
+        }
         Ok(u8::try_from(seconds)
             .ok()
             .map(|seconds| AnswerRule::Endpoint { endpoint, seconds }))

@@ -7,7 +7,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 
 use super::parts::Well;
 use super::pretty;
-use crate::domain::endpoint::{MASKED, is_secret_name};
+use crate::domain::endpoint::{MASKED, is_secret_header};
 
 /// Bytes of a body that a page shows.
 const SHOWN_BYTES_MAX: usize = 32 * 1024;
@@ -19,10 +19,9 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// `is_token`: it is what the sender proves itself by.
-    pub(super) fn new(name: &str, value: &[u8], is_token: bool) -> Self {
-        let signature = name.to_ascii_lowercase().contains("signature");
-        let masked = is_token || (is_secret_name(name) && !signature);
+    /// `token` names the header that the sender proves itself by.
+    pub(super) fn new(name: &str, value: &[u8], token: Option<&str>) -> Self {
+        let masked = is_secret_header(name, token);
         Self {
             name: name.to_owned(),
             value: if masked {

@@ -82,7 +82,9 @@ fn name_of(inbox: &Inbox) -> String {
 fn read(form: &Form) -> Result<InboxChange, Problem> {
     let mut body = json!({"name": form.get("name").trim()});
     for field in ["answerStatus", "answerDelayMilliseconds", "failNext"] {
-        if let Some(number) = form.number(field) {
+        // Requests count it down meanwhile: what was not changed here stays.
+        let unchanged = field == "failNext" && form.get("failedBefore") == form.get(field);
+        if let Some(number) = form.number(field).filter(|_| !unchanged) {
             body[field] = number;
         }
     }
@@ -175,6 +177,8 @@ struct ShowPage {
     name: String,
     url: Well,
     texts: Texts,
+    /// As it is stored, whatever was typed.
+    fail_next: u32,
     errors: Vec<FieldError>,
     rows: Vec<received::Row>,
     older: Option<String>,
@@ -187,11 +191,9 @@ fn show_page(place: &Place, inbox: &Inbox, params: &Params) -> Result<ShowPage, 
     let ids = place.state.store.ids();
     let before: Option<ReceivedKey> =
         params.parsed("before", "the id of a request", |text| ids.parse(text))?;
-    let mut received = place.state.store.received(inbox.key, before, PAGE + 1)?;
-    let more = received.len() > PAGE;
-    received.truncate(PAGE);
+    let store = &place.state.store;
+    let (received, next) = store.received(inbox.key, before, PAGE, 0)?;
     let itself = link(place, inbox, "");
-    let last = received.last().filter(|_| more);
     let trail = [("Inboxes", "/inboxes".to_owned())];
     let api = place.api(&format!("/inboxes/{}/received", inbox.token));
     let rows = received.iter();
@@ -201,8 +203,9 @@ fn show_page(place: &Place, inbox: &Inbox, params: &Params) -> Result<ShowPage, 
         name: name_of(inbox),
         url: Well::new("inbox-url", place.state.control().inbox_url(inbox)),
         texts: Texts::of(inbox),
+        fail_next: inbox.fail_next,
         errors: Vec::new(),
-        older: last.map(|last| format!("{itself}?before={}", place.id(last.key))),
+        older: next.map(|next| format!("{itself}?before={}", place.id(next))),
         rows: rows
             .map(|one| received::Row::new(place, inbox, one))
             .collect(),

@@ -18,7 +18,7 @@ const DONE: &[(&str, &str)] = &[
     ("created", "Created."),
     ("deleted", "Deleted."),
     ("cleared", "Cleared: what came before is gone."),
-    ("sent-again", "It was sent. What came of it is below."),
+    ("sent-again", "It was tried. What came of it is beside."),
     ("replayed", "The replay is on its way."),
     ("replayed-all", "The replays are on their way."),
     ("sent", "The message was accepted, and is on its way."),

@@ -244,7 +244,6 @@ async fn ask(place: &Place, input: RequestInput) -> Result<Request, Problem> {
     let Written::Fresh(request) = made.await? else {
         unreachable!("without an idempotency key nothing is repeated");
     };
-    place.state.engine.ask(request.clone());
     Ok(request)
 }
 

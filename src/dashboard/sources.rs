@@ -110,7 +110,7 @@ pub(super) async fn index(place: Place) -> Answered {
     let mut rows = Vec::new();
     for source in store.list_sources(place.scope(), None).iter().rev() {
         let counts = counts_of(&place, source)?;
-        let (newest, _) = store.list_receipts(source.settings.key, None, None, 1)?;
+        let (newest, _) = store.list_receipts(source.settings.key, None, None, 1, 0)?;
         rows.push(Row {
             name: name_of(source),
             href: link(&place, source, ""),
@@ -239,7 +239,7 @@ fn show_page(
     let verdict = received::verdict_asked(params)?;
     let before = received::before_asked(place, params)?;
     let store = &place.state.store;
-    let (receipts, next) = store.list_receipts(source.settings.key, verdict, before, PAGE)?;
+    let (receipts, next) = store.list_receipts(source.settings.key, verdict, before, PAGE, 0)?;
     let rows = receipts
         .iter()
         .map(|one| received::Row::new(place, source, one));

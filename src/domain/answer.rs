@@ -4,10 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use super::header;
 
-/// Bytes of its body, and of one of its header values.
+/// Bytes of its body.
 pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
-/// Headers that it may have besides its content type.
+/// Headers that it may have besides its content type, and their bytes in all.
 pub const ANSWER_HEADERS_MAX: usize = 20;
+pub const ANSWER_HEADERS_BYTES_MAX: usize = 8 * 1024;
+/// Headers that tell a browser about all of the server, not about the answer.
+const OF_THE_SERVER: [&str; 9] = [
+    "alt-svc",
+    "clear-site-data",
+    "nel",
+    "refresh",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "set-cookie",
+    "strict-transport-security",
+];
 /// Its content type when nothing else is said.
 const CONTENT_TYPE: &str = "text/plain";
 
@@ -32,6 +45,14 @@ impl FixedAnswer {
             body: body.to_owned(),
         }
     }
+}
+
+/// Whether an answer of this status may have a body.
+///
+/// Source: RFC 9110, 15.3.5, 15.3.6, 15.4.5.
+#[must_use]
+pub fn takes_body(status: u16) -> bool {
+    !matches!(status, 204 | 205 | 304)
 }
 
 /// What is to become of an answer. `None`: stays.
@@ -70,8 +91,23 @@ impl AnswerChange {
         }
         let headers = self.headers.as_deref().unwrap_or_default();
         if headers.len() > ANSWER_HEADERS_MAX {
-            let detail = format!("must have at most {ANSWER_HEADERS_MAX}");
+            let detail = format!("must be at most {ANSWER_HEADERS_MAX} headers");
             wrong.push((AnswerField::Headers, detail));
+        }
+        let bytes = |(name, value): &(String, String)| name.len() + value.len();
+        if headers.iter().map(bytes).sum::<usize>() > ANSWER_HEADERS_BYTES_MAX {
+            let detail =
+                format!("must have at most {ANSWER_HEADERS_BYTES_MAX} bytes, names and values");
+            wrong.push((AnswerField::Headers, detail));
+        }
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in headers {
+            let lower = name.to_ascii_lowercase();
+            if names.contains(&lower) {
+                let detail = "is there twice, in other letters".to_owned();
+                wrong.push((AnswerField::Header(name), detail));
+            }
+            names.push(lower);
         }
         for (name, value) in headers {
             if let Err(detail) = check_header(name, value) {
@@ -120,10 +156,11 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
     if !name.eq_ignore_ascii_case("webhook-delivery") {
         header::check_name(name)?;
     }
-    if name.eq_ignore_ascii_case("set-cookie") {
-        return Err("must not be a cookie: senders are no browsers".to_owned());
+    let mut of_the_server = OF_THE_SERVER.iter();
+    if of_the_server.any(|known| known.eq_ignore_ascii_case(name)) {
+        return Err("must not be one that a browser applies to the whole server".to_owned());
     }
-    if !header::is_plain_value(value) || value.len() > ANSWER_BODY_BYTES_MAX {
+    if !header::is_plain_value(value) {
         return Err("must be visible ASCII without spaces at its ends".to_owned());
     }
     Ok(())

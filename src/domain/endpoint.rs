@@ -192,6 +192,16 @@ pub fn is_secret_name(name: &str) -> bool {
     MARKS.iter().any(|mark| name.contains(mark)) || words.any(|word| WORDS.contains(&word))
 }
 
+/// Whether the value of a header that came in is a secret: a signature proves
+/// something once, and opens nothing. `token` names the header that the sender
+/// proves itself by.
+#[must_use]
+pub fn is_secret_header(name: &str, token: Option<&str>) -> bool {
+    let is_token = token.is_some_and(|token| token.eq_ignore_ascii_case(name));
+    let signature = name.to_ascii_lowercase().contains("signature");
+    is_token || (is_secret_name(name) && !signature)
+}
+
 /// Which answers count as delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SuccessRule {

@@ -9,8 +9,10 @@ use super::answer::{AnswerChange, FixedAnswer};
 use super::ids::{EnvironmentKey, InboxKey, ReceivedKey};
 use super::time::Timestamp;
 
+/// Inboxes of all environments.
+pub const INBOXES_MAX: u64 = 10_000;
 /// Requests that an inbox keeps; the oldest make room.
-pub const RECEIVED_MAX: usize = 500;
+pub const RECEIVED_MAX: u64 = 500;
 /// Milliseconds that an answer may be held back.
 pub const DELAY_MS_MAX: u32 = 60_000;
 /// Requests that may be told to fail.
@@ -85,7 +87,9 @@ pub struct Received {
     pub path: String,
     /// Names and values in order, repeats included.
     pub headers: Vec<(String, Vec<u8>)>,
-    pub body: Bytes,
+    /// `None`: read without it.
+    pub body: Option<Bytes>,
+    pub body_bytes: u64,
     /// The status it was answered with.
     pub answered: u16,
     /// Where it was sent again, newest first.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::answer::FixedAnswer;
+use super::endpoint::is_secret_header;
 use super::header;
 use super::ids::{
     ApplicationKey, EndpointKey, EnvironmentKey, Key, MessageKey, ReceivedKey, SourceKey,
@@ -28,18 +29,32 @@ pub const RATE_LIMIT_MAX: u32 = 100_000;
 /// Seconds that a sender may be made to wait for an endpoint's answer.
 pub const WAIT_SECONDS: std::ops::RangeInclusive<u64> = 1..=60;
 /// Requests other than accepted ones that a source keeps; the oldest make room.
-pub const RING_MAX: usize = 500;
+pub const RING_MAX: u64 = 500;
 /// Bytes of a refused request's body that are kept. One that is longer is cut,
 /// and cannot be verified again.
 pub const RING_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Headers that go on with a message, and their bytes in all.
 pub const FORWARDED_MAX: usize = 50;
 pub const FORWARDED_BYTES_MAX: usize = 8 * 1024;
-/// How often a message may come back to a source of this server.
-pub const HOPS_MAX: u8 = 4;
-/// Tells within the process how often a message came back. What comes from
-/// outside is not taken over.
-pub const HOPS_HEADER: &str = "hookpost-hops";
+/// Sources of this server that an event may have come through before.
+pub const VIA_MAX: usize = 4;
+/// Goes with every delivery of an event: the ids of the sources that it came
+/// through. What a sender puts there can only have its own event refused.
+pub const VIA_HEADER: &str = "hookpost-via";
+
+/// The ids in [`VIA_HEADER`]s, as far as they count.
+#[must_use]
+pub fn via(headers: &[(String, Vec<u8>)]) -> Vec<String> {
+    let values = headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(VIA_HEADER));
+    let texts = values.filter_map(|(_, value)| str::from_utf8(value).ok());
+    let ids = texts.flat_map(|text| text.split([' ', ',']));
+    ids.filter(|id| !id.is_empty())
+        .take(VIA_MAX + 1)
+        .map(str::to_owned)
+        .collect()
+}
 
 /// A configured origin of inbound webhooks.
 #[derive(Clone, Debug)]
@@ -205,7 +220,7 @@ pub struct Receipt {
     pub path: String,
     /// Names and values in order, repeats included.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// As it came, maybe cut; `None`: no longer kept.
+    /// As it came, maybe cut; `None`: no longer kept, or read without it.
     pub body: Option<Bytes>,
     /// Bytes that came.
     pub body_bytes: u64,
@@ -414,8 +429,9 @@ impl LiveSource {
         })
     }
 
-    /// The headers that go on with the message: not those of the connection,
-    /// of the way here, or that say who asks.
+    /// The headers that go on with the message, the sender's signature with them:
+    /// not those of the connection or of the way here, and none that says who
+    /// asks.
     #[must_use]
     pub fn forwarded(&self, headers: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
         let token = self.verifier.token_header();
@@ -424,8 +440,8 @@ impl LiveSource {
         for (name, value) in headers {
             let own = header::is_reserved(name)
                 || header::is_authenticating(name)
-                || name.eq_ignore_ascii_case("accept")
-                || token.is_some_and(|token| token.eq_ignore_ascii_case(name));
+                || is_secret_header(name, token)
+                || name.eq_ignore_ascii_case("accept");
             let bytes = name.len() + value.len();
             if own || kept.len() == FORWARDED_MAX || bytes > bytes_left {
                 continue;

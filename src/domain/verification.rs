@@ -129,8 +129,13 @@ pub enum KeyWanted {
     Certificate { url: String },
     /// A JSON Web Key Set.
     KeySet { url: String },
-    /// One of Plaid's keys, which its API gives for these credentials.
-    PlaidKey { kid: String },
+    /// One of Plaid's keys, which its API at this host gives for these
+    /// credentials: by their SHA-256, so that no source has what another fetched.
+    PlaidKey {
+        host: String,
+        credentials: [u8; 32],
+        kid: String,
+    },
 }
 
 /// What can be known beside the request.

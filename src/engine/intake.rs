@@ -7,7 +7,7 @@
 mod budget;
 mod keys;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,10 +21,10 @@ use super::receive::{INBOX_PATH, answered_headers, list};
 use super::{Engine, Inner};
 use crate::domain::answer::FixedAnswer;
 use crate::domain::attempt::{CapturedResponse, Exchange, Outcome, Timing};
-use crate::domain::ids::{EndpointKey, MessageKey};
+use crate::domain::ids::{EndpointKey, MessageKey, ReceivedKey, SourceKey};
 use crate::domain::secret::Secret;
 use crate::domain::signing::Headers;
-use crate::domain::source::{AnswerRule, HOPS_HEADER, HOPS_MAX, LiveSource, Receipt, Verdict};
+use crate::domain::source::{AnswerRule, LiveSource, Receipt, VIA_HEADER, VIA_MAX, Verdict, via};
 use crate::domain::time::Timestamp;
 use crate::domain::verification::handshake::{self, Handshake};
 use crate::domain::verification::presets::EventAnswer;
@@ -113,7 +113,7 @@ impl Engine {
         source: &Arc<LiveSource>,
         arrival: Arrival,
     ) -> Result<Reply, WriteError> {
-        take_in(&self.inner, source, arrival, 0).await
+        take_in(&self.inner, source, arrival).await
     }
 
     /// Logs that a request was turned away before it was read.
@@ -166,7 +166,6 @@ async fn take_in(
     inner: &Arc<Inner>,
     source: &Arc<LiveSource>,
     arrival: Arrival,
-    hops: u8,
 ) -> Result<Reply, WriteError> {
     let watch = Stopwatch::default();
     let now = inner.clock.now();
@@ -180,6 +179,17 @@ async fn take_in(
             .budgets
             .count(source.settings.key, Verdict::Rejected);
         return Ok(reply);
+    }
+    let most = source.settings.limits.body_bytes_max;
+    if most.is_some_and(|most| arrival.body.len() as u64 > u64::from(most)) {
+        let judgement = Judgement {
+            verdict: Verdict::Rejected,
+            reason: "the body is larger than the source takes".to_owned(),
+            answered: 413,
+            took_us: 0,
+        };
+        log(inner, source, arrival, judgement).await;
+        return Ok(Reply::text(413, "Too large."));
     }
     let found = find(inner, source, &source.verifier, &arrival, now).await;
     let judged = |verdict, reason: &str, answered| Judgement {
@@ -221,22 +231,23 @@ async fn take_in(
             }
             Ok(answer)
         }
-        Found::Event(_) if hops > HOPS_MAX => {
-            let reason = "it came back to a source of this server too often";
-            log(
-                inner,
-                source,
-                arrival,
-                judged(Verdict::Rejected, reason, 508),
-            )
-            .await;
-            Ok(Reply::text(508, "This event came round in a circle."))
-        }
         Found::Event(mut event) => {
-            if hops > 0 {
-                let hops = (HOPS_HEADER.to_owned(), hops.to_string().into_bytes());
-                event.forwarded.push(hops);
+            let mut via = via(&arrival.headers);
+            let own = inner.store.ids().text(source.settings.key);
+            if via.len() > VIA_MAX || via.contains(&own) {
+                let reason = "it came through this source before, or through too many";
+                log(
+                    inner,
+                    source,
+                    arrival,
+                    judged(Verdict::Rejected, reason, 508),
+                )
+                .await;
+                return Ok(Reply::text(508, "This event came round in a circle."));
             }
+            via.push(own);
+            let via = (VIA_HEADER.to_owned(), via.join(" ").into_bytes());
+            event.forwarded.push(via);
             accept(inner, source, arrival, event, judged).await
         }
         // Nothing is fetched any more: `find` has said so.
@@ -257,11 +268,9 @@ async fn accept(
     let awaited = match source.settings.answer {
         AnswerRule::Endpoint { endpoint, seconds } => {
             let (told, answer) = oneshot::channel();
-            let awaiting = Arc::clone(inner);
-            event.announce = Some(Box::new(move |message| {
-                awaiting.awaited.put(message, endpoint, told);
-            }));
-            Some((answer, endpoint, Duration::from_secs(seconds.into())))
+            let (announce, forget) = Awaited::waiter(inner, endpoint, told);
+            event.announce = Some(announce);
+            Some((answer, forget, Duration::from_secs(seconds.into())))
         }
         AnswerRule::Preset | AnswerRule::Fixed(_) => None,
     };
@@ -272,24 +281,50 @@ async fn accept(
         .await?
     {
         Taken::Duplicate { first, arrival } => {
-            let reason = format!("the same event came as {}", inner.store.ids().text(first));
+            // What was accepted after all is not logged under the time that counts.
+            let logged = inner.store.receipt(key, first)?.is_some();
+            let reason = if logged {
+                format!("the same event came as {}", inner.store.ids().text(first))
+            } else {
+                "the same event came before".to_owned()
+            };
             let judgement = judged(Verdict::Duplicate, &reason, fixed.status);
             log(inner, source, *arrival, judgement).await;
             Ok(fixed)
         }
-        Taken::Accepted { accepted, .. } => Ok(match awaited {
-            None => fixed,
-            Some((answer, endpoint, limit)) => {
-                let message = accepted.content.0.key;
-                let reply = tokio::select! {
-                    answer = answer => answer.map_or_else(|_| late(), passed_on),
-                    () = inner.clock.sleep(limit) => late(),
-                };
-                inner.awaited.forget(message, endpoint);
-                reply
-            }
-        }),
+        Taken::Accepted { received, accepted } => {
+            let Some((answer, _forget, limit)) = awaited else {
+                return Ok(fixed);
+            };
+            drop(accepted);
+            let reply = tokio::select! {
+                answer = answer => answer.map_or_else(|_| late(), passed_on),
+                () = inner.clock.sleep(limit) => late(),
+                () = inner.rendezvous.closed(&inner.stopping) => late(),
+            };
+            note_answer(inner, key, received, &reply, judged);
+            Ok(reply)
+        }
     }
+}
+
+/// Writes into the log what the sender was answered after all.
+fn note_answer(
+    inner: &Arc<Inner>,
+    source: SourceKey,
+    received: ReceivedKey,
+    reply: &Reply,
+    judged: impl Fn(Verdict, &str, u16) -> Judgement,
+) {
+    let judgement = judged(Verdict::Accepted, "", reply.status);
+    let store = inner.store.clone();
+    inner.runtime.spawn(async move {
+        let noted = store.note_answer(source, received, judgement.answered, judgement.took_us);
+        match noted.await {
+            Ok(()) | Err(WriteError::Refused(_)) => {}
+            Err(error) => tracing::error!(%error, "an answer could not be noted"),
+        }
+    });
 }
 
 fn late() -> Reply {
@@ -302,6 +337,9 @@ fn late() -> Reply {
 /// An endpoint's answer, for the sender.
 fn passed_on(response: (u16, CapturedResponse)) -> Reply {
     let (status, response) = response;
+    if !(200..600).contains(&status) {
+        return Reply::text(502, "The event was taken, but its answer was none.");
+    }
     if response.truncated {
         return Reply::text(502, "The event was taken, but its answer was too large.");
     }
@@ -374,8 +412,7 @@ async fn find(
         match look(inner, source, verifier, arrival, now) {
             Found::Needs(wanted) => {
                 let secret = verifier.newest_secret();
-                let host = verifier.setting("host");
-                if let Err(detail) = inner.intake.keys.fetch(inner, wanted, secret, host).await {
+                if let Err(detail) = inner.intake.keys.fetch(inner, wanted, secret).await {
                     let reason = Reason::KeyUnavailable { detail }.to_string();
                     return Found::Refused {
                         status: 503,
@@ -586,20 +623,16 @@ pub(super) async fn deliver_to_source(
     path: &str,
     outgoing: Outgoing,
 ) -> Exchange {
-    let headers = &outgoing.headers;
-    let hops = headers
-        .get(HOPS_HEADER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
     let arrival = Arrival {
         method: outgoing.method.as_str().to_owned(),
         path: path.to_owned(),
-        headers: list(headers),
+        headers: list(&outgoing.headers),
         body: outgoing.body,
         peer: None,
     };
     let watch = Stopwatch::default();
     // Boxed: a delivery may end in a source, whose message is delivered.
-    let outcome = Box::pin(take_in(inner, source, arrival, hops.unwrap_or(0_u8) + 1)).await;
+    let outcome = Box::pin(take_in(inner, source, arrival)).await;
     let total_us = u32::try_from(watch.elapsed().as_micros()).unwrap_or(u32::MAX);
     let reply = outcome.unwrap_or_else(|error| {
         tracing::error!(%error, "a source could not take a delivery in");
@@ -623,6 +656,21 @@ pub(super) async fn deliver_to_source(
     }
 }
 
+/// Takes out who waits for an answer, when nobody does any more.
+struct Forget {
+    inner: Arc<Inner>,
+    endpoint: EndpointKey,
+    of: Arc<OnceLock<MessageKey>>,
+}
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        if let Some(message) = self.of.get() {
+            self.inner.awaited.forget(*message, self.endpoint);
+        }
+    }
+}
+
 /// Who waits for the answer of an endpoint to a message.
 #[derive(Default)]
 pub(super) struct Awaited(
@@ -641,8 +689,26 @@ impl Awaited {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn put(&self, message: MessageKey, endpoint: EndpointKey, waiter: Waiter) {
-        self.lock().insert((message, endpoint), waiter);
+    /// Puts a waiter in as soon as its message has a key; it is taken out when
+    /// the second part is dropped, however that comes.
+    fn waiter(
+        inner: &Arc<Inner>,
+        endpoint: EndpointKey,
+        waiter: Waiter,
+    ) -> (Box<dyn FnOnce(MessageKey) + Send>, Forget) {
+        let of = Arc::new(OnceLock::new());
+        let forget = Forget {
+            inner: Arc::clone(inner),
+            endpoint,
+            of: Arc::clone(&of),
+        };
+        let inner = Arc::clone(inner);
+        let announce = move |message| {
+            inner.awaited.lock().insert((message, endpoint), waiter);
+            // Told once.
+            let _ = of.set(message);
+        };
+        (Box::new(announce), forget)
     }
 
     fn forget(&self, message: MessageKey, endpoint: EndpointKey) {

@@ -71,7 +71,7 @@ pub(crate) struct Inner {
     rendezvous: Rendezvous,
     turns: Turns,
     /// Whose received request may be on its way again.
-    replays: Semaphore,
+    replays: Arc<Semaphore>,
     scheduler: Mutex<Scheduler>,
     /// Wakes the task that reads the table and waits for what is due.
     wake: Notify,
@@ -113,7 +113,7 @@ impl Engine {
             awaited: Awaited::default(),
             rendezvous: Rendezvous::default(),
             turns: Turns::default(),
-            replays: Semaphore::new(receive::REPLAYS_AT_ONCE),
+            replays: Arc::new(Semaphore::new(receive::REPLAYS_AT_ONCE)),
             scheduler,
             wake: Notify::new(),
             ended: Notify::new(),
@@ -217,6 +217,7 @@ impl Inner {
                     scheduler.cancelled(*endpoint, *message);
                 }
                 Change::Job => self.new_job.notify_one(),
+                Change::Asked(request) => requests::spawn(self, (**request).clone()),
                 Change::Request(key) => self.rendezvous.changed(*key),
                 Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
                 Change::EnvironmentGone => scheduler.reconsider_all(),

@@ -90,7 +90,9 @@ pub(super) async fn send(inner: &Arc<Inner>, place: &Place, outgoing: Outgoing) 
 
 fn late(limit: Duration) -> Exchange {
     let detail = format!("no answer within {} s", limit.as_secs_f64());
-    without_answer(Outcome::TimedOut { detail })
+    let mut exchange = without_answer(Outcome::TimedOut { detail });
+    exchange.timing.total_us = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
+    exchange
 }
 
 fn without_answer(outcome: Outcome) -> Exchange {

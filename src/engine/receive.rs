@@ -1,19 +1,21 @@
 //! An inbound request: kept before it is answered, and sent again elsewhere
 //! when somebody asks for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::place::{self, Outgoing, Place};
 use super::{Engine, Inner};
-use crate::domain::answer::FixedAnswer;
+use crate::domain::answer::{FixedAnswer, takes_body};
 use crate::domain::attempt::{CapturedResponse, Exchange, Outcome, Timing};
 use crate::domain::header;
-use crate::domain::inbox::{Inbox, REPLAY_BODY_BYTES_MAX, Received, Replay};
+use crate::domain::ids::InboxKey;
+use crate::domain::inbox::{REPLAY_BODY_BYTES_MAX, Received, Replay};
 use crate::domain::principal::Principal;
 use crate::domain::time::Timestamp;
-use crate::store::{Idempotent, Kept, NewReceived, Refusal, WriteError, Written};
+use crate::store::{Idempotent, Kept, NewReceived, Refusal, StoreError, WriteError, Written};
 
 /// Where inboxes are, below the public URL.
 pub const INBOX_PATH: &str = "/in/";
@@ -50,49 +52,63 @@ impl Engine {
     }
 
     /// Sends a received request to `url`, which may be delivered to: method,
-    /// headers and body as they came. Remembers what came of it, unless the
-    /// request is gone by then.
+    /// headers and body as they came. That it is sent is in the audit log first;
+    /// what came of it is remembered, unless the request is gone by then. Goes on
+    /// when whoever asked for it has gone.
     ///
     /// # Errors
-    /// Too many are on their way; or it was sent, but what came of it could
-    /// not be written.
+    /// Too many are on their way; or the store's: nothing was sent, or what came
+    /// of it could not be written.
     pub async fn replay_received(
         &self,
         principal: Principal,
-        inbox: &Inbox,
-        received: &Received,
-        url: &str,
+        inbox: InboxKey,
+        received: Received,
+        url: String,
         idempotent: Option<Idempotent<Replay>>,
     ) -> Result<Written<Replay>, ReplayError> {
-        let inner = &self.inner;
-        let Ok(_turn) = inner.replays.try_acquire() else {
+        let turns = Arc::clone(&self.inner.replays);
+        let Ok(turn) = turns.try_acquire_owned() else {
             return Err(ReplayError::TooMany);
         };
-        let place = Place::of(url, &inner.settings.public_url);
-        let outgoing = Outgoing {
-            method: Method::from_bytes(received.method.as_bytes()).unwrap_or(Method::POST),
-            headers: passed_on(&received.headers),
-            body: received.body.clone(),
-            timeout: REPLAY_LIMIT,
-            keep_bytes: REPLAY_BODY_BYTES_MAX,
-        };
-        let at = inner.clock.now();
-        let exchange = place::send(inner, &place, outgoing).await;
-        let replay = outcome(at, url, &exchange);
-        let noted = inner
-            .store
-            .note_replay(
-                principal,
-                (inbox.key, received.key),
-                origin(url),
-                replay.clone(),
-                idempotent,
-            )
-            .await;
-        match noted {
-            Err(WriteError::Refused(_)) => Ok(Written::Fresh(replay)),
-            noted => Ok(noted?),
-        }
+        let inner = Arc::clone(&self.inner);
+        let replaying = self.inner.runtime.spawn(async move {
+            let _turn = turn;
+            replay(&inner, principal, inbox, received, &url, idempotent).await
+        });
+        let replayed = replaying.await.unwrap_or_else(|error| {
+            let lost = StoreError::Unavailable(format!("the replay broke off: {error}"));
+            Err(lost.into())
+        });
+        Ok(replayed?)
+    }
+}
+
+async fn replay(
+    inner: &Arc<Inner>,
+    principal: Principal,
+    inbox: InboxKey,
+    received: Received,
+    url: &str,
+    idempotent: Option<Idempotent<Replay>>,
+) -> Result<Written<Replay>, WriteError> {
+    let store = &inner.store;
+    let place = (inbox, received.key);
+    store.begin_replay(principal, place, origin(url)).await?;
+    let target = Place::of(url, &inner.settings.public_url);
+    let outgoing = Outgoing {
+        method: Method::from_bytes(received.method.as_bytes()).unwrap_or(Method::POST),
+        headers: passed_on(&received.headers),
+        body: received.body.unwrap_or_default(),
+        timeout: REPLAY_LIMIT,
+        keep_bytes: REPLAY_BODY_BYTES_MAX,
+    };
+    let at = inner.clock.now();
+    let exchange = place::send(inner, &target, outgoing).await;
+    let replay = outcome(at, url, &exchange);
+    match store.note_replay(place, replay.clone(), idempotent).await {
+        Err(WriteError::Refused(_)) => Ok(Written::Fresh(replay)),
+        noted => noted,
     }
 }
 
@@ -177,11 +193,16 @@ pub(super) async fn deliver_to_inbox(
     let outcome = take_in(inner, token, received).await;
     let text = |status, body: &str| (status, FixedAnswer::ok(body));
     let (status, answer) = match outcome {
-        Ok(Kept { received, inbox }) => {
+        Ok(Kept {
+            answered, inbox, ..
+        }) => {
             if inbox.delay_ms > 0 {
-                inner.clock.sleep(inbox.delay()).await;
+                tokio::select! {
+                    () = inner.clock.sleep(inbox.delay()) => {}
+                    () = inner.rendezvous.closed(&inner.stopping) => {}
+                }
             }
-            (received.answered, inbox.answer)
+            (answered, inbox.answer)
         }
         Err(ReceiveError::NoInbox) => text(404, "There is no such inbox."),
         Err(ReceiveError::Store(error)) => {
@@ -194,7 +215,11 @@ pub(super) async fn deliver_to_inbox(
         outcome: Outcome::Response { status },
         response: Some(CapturedResponse {
             headers: answered_headers(answer.content_type, answer.headers),
-            body: answer.body.into_bytes(),
+            body: if takes_body(status) {
+                answer.body.into_bytes()
+            } else {
+                Vec::new()
+            },
             truncated: false,
         }),
         timing: Timing {

@@ -5,7 +5,7 @@
 //! happens afterwards. What is unanswered at a start is asked once more.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::place::{self, Outgoing, Place};
@@ -54,6 +55,16 @@ impl Rendezvous {
     /// Sends everybody who waits away: the answer can be asked for later.
     pub(super) fn close(&self) {
         let _ = self.0.send(None);
+    }
+
+    /// Ends when everybody is sent away; at once, if the server is `stopping`.
+    pub(super) async fn closed(&self, stopping: &AtomicBool) {
+        let mut changes = self.0.subscribe();
+        while !stopping.load(Ordering::Acquire) {
+            if let Ok(None) | Err(RecvError::Closed) = changes.recv().await {
+                return;
+            }
+        }
     }
 }
 
@@ -114,11 +125,6 @@ pub enum LinkAnswer {
 }
 
 impl Engine {
-    /// Sends the question of a request that was just made, and does not wait.
-    pub fn ask(&self, request: Request) {
-        spawn(&self.inner, request);
-    }
-
     /// Asks once more what was not answered when the server stopped.
     pub fn ask_again(&self) {
         match self.inner.store.requests_to_ask(self.inner.clock.now()) {
@@ -276,7 +282,8 @@ fn check_sender(
     request::check_signature(endpoint, Headers(&borrowed(headers)), body, now)
 }
 
-fn spawn(inner: &Arc<Inner>, request: Request) {
+/// Sends a question, and does not wait: whoever made the request may have gone.
+pub(super) fn spawn(inner: &Arc<Inner>, request: Request) {
     let inner = Arc::clone(inner);
     let runtime = inner.runtime.clone();
     runtime.spawn(async move {

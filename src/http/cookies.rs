@@ -70,6 +70,40 @@ impl Jar {
     }
 }
 
+/// The headers without the cookies of sessions: what comes to a URL that is for
+/// anybody has them when somebody who is signed in opens it, and is shown to
+/// others.
+#[must_use]
+pub fn without_sessions(mut headers: HeaderMap) -> HeaderMap {
+    let ours = |name: &str| {
+        let jars = [Jar::User, Jar::Customer];
+        jars.iter()
+            .any(|jar| name == jar.name(true) || name == jar.name(false))
+    };
+    if !headers.contains_key(COOKIE) {
+        return headers;
+    }
+    let values: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
+    headers.remove(COOKIE);
+    for value in values {
+        let Ok(text) = value.to_str() else {
+            // Ours are ASCII; what else is in it may hide one.
+            continue;
+        };
+        let others = text.split(';').map(str::trim).filter(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            !pair.is_empty() && !ours(name.trim())
+        });
+        let others = others.collect::<Vec<_>>().join("; ");
+        if let Ok(value) = HeaderValue::from_str(&others)
+            && !others.is_empty()
+        {
+            headers.append(COOKIE, value);
+        }
+    }
+    headers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ use crate::engine::requests::LinkAnswer;
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
-use crate::store::{NewRequest, Written};
+use crate::store::NewRequest;
 
 const BASE: &str = "/ingest/";
 /// Seconds for the answer to a test.
@@ -169,9 +169,7 @@ async fn test(
         environment: settings.environment,
         application: Some(settings.application),
     };
-    if let Written::Fresh(request) = state.store.create_request(scope, new, None).await? {
-        state.engine.ask(request);
-    }
+    state.store.create_request(scope, new, None).await?;
     Ok(ok())
 }
 

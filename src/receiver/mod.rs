@@ -17,6 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::engine::intake::Reply;
 use crate::engine::receive::{self, INBOX_PATH, ReceiveError};
 use crate::http::body;
+use crate::http::cookies;
 use crate::http::fallback::panicked;
 use crate::http::problem::Problem;
 use crate::http::server::PeerAddr;
@@ -48,6 +49,7 @@ async fn take_in(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let headers = cookies::without_sessions(headers);
     let below = uri.path().strip_prefix(INBOX_PATH).unwrap_or_default();
     let token = below.split('/').next().unwrap_or_default();
     if let Some(source) = state.engine.source(token) {
@@ -86,10 +88,12 @@ async fn keep(
         body,
     };
     match state.engine.take_in(token, received).await {
-        Ok(Kept { received, inbox }) => {
+        Ok(Kept {
+            answered, inbox, ..
+        }) => {
             hold_back(state, inbox.delay()).await;
             Ok(sources::answer(Reply {
-                status: received.answered,
+                status: answered,
                 ..inbox.answer.into()
             }))
         }

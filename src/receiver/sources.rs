@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
+use crate::domain::answer::takes_body;
 use crate::domain::source::LiveSource;
 use crate::engine::intake::Reply;
 use crate::engine::receive;
@@ -48,7 +50,7 @@ pub(super) async fn take_in(
         Ok(body) => body,
         Err(problem) => {
             let (status, reason) = (problem.status.as_u16(), problem.detail.clone());
-            let arrival = arrival(bytes::Bytes::new());
+            let arrival = arrival(Bytes::new());
             state
                 .engine
                 .turned_away(&source, arrival, status, reason)
@@ -63,8 +65,13 @@ pub(super) async fn take_in(
 /// What is said to a sender: what the owner chose, never as a page of ours.
 pub(super) fn answer(reply: Reply) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
-    let has_body = !reply.body.is_empty();
-    let mut response = (status, reply.body).into_response();
+    let body = if takes_body(reply.status) {
+        reply.body
+    } else {
+        Bytes::new()
+    };
+    let has_body = !body.is_empty();
+    let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.remove(CONTENT_TYPE);
     for (name, value) in &reply.headers {

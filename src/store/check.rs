@@ -20,7 +20,7 @@ use super::open::{META_LAST_KEY, META_ROLLED_UP, META_TOTALS};
 use super::rows::{
     AnswerV1, ApiKeyV1, ApplicationV1, AttemptV1, AuditV1, DeliveryV1, EndpointSecretsV1,
     EndpointStateV1, EndpointV1, EnvironmentV1, EventTypeTotalsV1, EventTypeV1, InboxV1, JobV1,
-    MessageV1, ReceivedV1, TotalsV1,
+    MessageV1, ReceivedV1, SecretHeadersV1, TotalsV1,
 };
 use super::statistics::{self, RolledUp};
 use super::tables::{
@@ -28,11 +28,11 @@ use super::tables::{
     APPLICATION_MESSAGES, APPLICATION_REQUESTS, APPLICATION_UIDS, APPLICATIONS, ATTEMPTS, AUDIT,
     BRANDINGS, CLIENT_IDS, COUNTERS, DELIVERIES, DUE, ENDPOINT_ATTEMPTS, ENDPOINT_STATES,
     ENDPOINT_UIDS, ENDPOINTS, ENVIRONMENT_APPLICATIONS, ENVIRONMENTS, EVENT_TYPE_TOTALS,
-    EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, MESSAGE_UIDS,
-    MESSAGES, META, PAYLOADS, RECEIPTS, RECEIVED, RECORD_HISTORY, RECORD_ORDER, RECORDS, REFUSED,
-    REQUEST_ANSWERS, REQUESTS, RUNNING_JOBS, SEEN, SEEN_ORDER, SOURCE_HOURS, SOURCE_SLUGS, SOURCES,
-    TOKEN_ENDS, TOKEN_OWNERS, TOKENS, TOMBSTONES, USERS, counter, counter_parts, message_uid,
-    number_text, pair, part, text_of, triple,
+    EVENT_TYPES, IDEMPOTENCY, IDEMPOTENCY_ENDS, INBOX_TOKENS, INBOXES, JOBS, KEPT_BODIES,
+    KEPT_COUNTS, MESSAGE_UIDS, MESSAGES, META, PAYLOADS, RECEIPTS, RECEIVED, RECORD_HISTORY,
+    RECORD_ORDER, RECORDS, REFUSED, REQUEST_ANSWERS, REQUESTS, RUNNING_JOBS, SEEN, SEEN_ORDER,
+    SOURCE_HOURS, SOURCE_SLUGS, SOURCES, TOKEN_ENDS, TOKEN_OWNERS, TOKENS, TOMBSTONES, USERS,
+    counter, counter_parts, message_uid, number_text, pair, part, text_of, triple,
 };
 use super::writer::{answer_end, read_due};
 use super::{Store, StoreError};
@@ -158,6 +158,8 @@ struct Opened {
     inboxes: Rows8,
     inbox_tokens: Uids,
     received: Rows16,
+    kept_bodies: Rows16,
+    kept_counts: ReadOnlyTable<&'static [u8; 8], &'static [u8; 8]>,
     requests: Rows8,
     request_answers: Rows8,
     application_requests: Rows16,
@@ -214,6 +216,8 @@ impl Opened {
             inboxes: txn.open_table(INBOXES)?,
             inbox_tokens: txn.open_table(INBOX_TOKENS)?,
             received: txn.open_table(RECEIVED)?,
+            kept_bodies: txn.open_table(KEPT_BODIES)?,
+            kept_counts: txn.open_table(KEPT_COUNTS)?,
             requests: txn.open_table(REQUESTS)?,
             request_answers: txn.open_table(REQUEST_ANSWERS)?,
             application_requests: txn.open_table(APPLICATION_REQUESTS)?,
@@ -829,12 +833,51 @@ impl Check<'_> {
             let inbox = part(key.value(), 0);
             self.report.received += 1;
             self.saw(part(key.value(), 1));
-            self.readable(decode::<ReceivedV1>(value.value()), "a received request");
+            let row = self.readable(decode::<ReceivedV1>(value.value()), "a received request");
+            if let Some(row) = row.filter(|row| !row.sealed.is_empty()) {
+                let plain = self.cipher.open("receipts", key.value(), &row.sealed);
+                self.readable(
+                    plain.and_then(|plain| decode::<SecretHeadersV1>(&plain)),
+                    "a received request",
+                );
+            }
             let there = self.tables.inboxes.get(&inbox.to_be_bytes())?.is_some();
             self.expect(there, |_| {
                 "a request was received by an inbox that is not there".to_owned()
             });
         }
+        self.kept()
+    }
+
+    /// Bodies have their rows, and rows are counted.
+    fn kept(&mut self) -> Result<(), StoreError> {
+        for row in self.tables.kept_bodies.iter()? {
+            let (place, _) = row?;
+            let there = self.tables.received.get(place.value())?.is_some()
+                || self.tables.refused.get(place.value())?.is_some();
+            self.expect(there, |_| {
+                "a body of a request that is not there".to_owned()
+            });
+        }
+        let mut rows: BTreeMap<u64, u64> = BTreeMap::new();
+        for table in [&self.tables.received, &self.tables.refused] {
+            for row in table.iter()? {
+                *rows.entry(part(row?.0.value(), 0)).or_default() += 1;
+            }
+        }
+        for row in self.tables.kept_counts.iter()? {
+            let (owner, kept) = row?;
+            let found = rows.remove(&number(*owner.value())).unwrap_or(0);
+            let kept = number(*kept.value());
+            self.expect(kept == found, |_| {
+                format!("{kept} requests are counted where {found} are")
+            });
+        }
+        // What is swept is not counted any more.
+        let swept = self.tables.tombstones.iter()?.next().is_some();
+        self.expect(rows.is_empty() || swept, |_| {
+            "requests that are kept are not counted".to_owned()
+        });
         Ok(())
     }
 

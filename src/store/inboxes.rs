@@ -1,16 +1,20 @@
 //! Inboxes, and what they took in.
 
-use redb::ReadableTable as _;
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
+use super::cipher::Cipher;
 use super::codec::{decode, encode};
+use super::ring;
 use super::rows::{InboxV1, ReceivedV1};
-use super::tables::{INBOX_TOKENS, INBOXES, RECEIVED, Tables, pair, second};
+use super::tables::{INBOX_TOKENS, INBOXES, KEPT_BODIES, RECEIVED, Tables, pair, second};
 use super::writer::{Batch, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError};
 use crate::domain::answer::FixedAnswer;
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{EnvironmentKey, InboxKey, Key, ReceivedKey};
-use crate::domain::inbox::{Inbox, InboxChange, RECEIVED_MAX, REPLAYS_MAX, Received, Replay};
+use crate::domain::inbox::{
+    INBOXES_MAX, Inbox, InboxChange, RECEIVED_MAX, REPLAYS_MAX, Received, Replay,
+};
 use crate::domain::principal::Principal;
 
 /// What an inbox answers when nothing else is said.
@@ -25,11 +29,19 @@ pub struct NewReceived {
     pub body: bytes::Bytes,
 }
 
-/// A request that was kept, and the inbox as it was answered by.
+/// A request that was kept, and the inbox that answers it.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    pub received: Received,
+    pub key: ReceivedKey,
+    /// The status that it is answered with.
+    pub answered: u16,
     pub inbox: Inbox,
+}
+
+/// The row of a request.
+fn row_of(mut received: Received, place: &[u8; 16], cipher: &Cipher) -> Vec<u8> {
+    let sealed = ring::part_headers(&mut received.headers, None, place, cipher);
+    encode(&ReceivedV1::new(received, sealed))
 }
 
 impl Store {
@@ -97,23 +109,30 @@ impl Store {
         self.write_once(Receive { inbox, received }).await
     }
 
-    /// Remembers a replay of something received, `to` this place, which is for
-    /// the audit log.
-    pub async fn note_replay(
+    /// Notes in the audit log that something received is about to be sent `to`
+    /// this place.
+    pub async fn begin_replay(
         &self,
         principal: Principal,
         received: (InboxKey, ReceivedKey),
         to: String,
-        replay: Replay,
-        idempotent: Option<Idempotent<Replay>>,
-    ) -> Result<Written<Replay>, WriteError> {
-        let note = Note {
+    ) -> Result<(), WriteError> {
+        self.write_once(Begin {
             principal,
             received,
             to,
-            replay,
-        };
-        self.write(note, idempotent).await
+        })
+        .await
+    }
+
+    /// Remembers what came of a replay.
+    pub async fn note_replay(
+        &self,
+        received: (InboxKey, ReceivedKey),
+        replay: Replay,
+        idempotent: Option<Idempotent<Replay>>,
+    ) -> Result<Written<Replay>, WriteError> {
+        self.write(Note { received, replay }, idempotent).await
     }
 
     /// The inbox with this token, unless its environment is deleted.
@@ -156,44 +175,65 @@ impl Store {
         })
     }
 
-    /// One request that an inbox took in.
+    /// One request that an inbox took in, with its body.
     pub fn one_received(
         &self,
         inbox: InboxKey,
         key: ReceivedKey,
     ) -> Result<Option<Received>, StoreError> {
+        let place = pair(inbox.as_u64(), key.as_u64());
         self.read(|txn| {
-            let row = txn
-                .open_table(RECEIVED)?
-                .get(&pair(inbox.as_u64(), key.as_u64()))?
-                .map(|bytes| decode::<ReceivedV1>(bytes.value()))
-                .transpose()?;
-            Ok(row.map(|row| row.into_domain(key)))
+            let Some(row) = txn.open_table(RECEIVED)?.get(&place)? else {
+                return Ok(None);
+            };
+            let mut received = open(decode(row.value())?, &place, &self.inner.cipher)?;
+            received.body = Some(ring::body(&place, &txn.open_table(KEPT_BODIES)?)?);
+            Ok(Some(received))
         })
     }
 
-    /// What an inbox took in, newest first.
+    /// What an inbox took in, newest first, older than `before`. With where the
+    /// next page begins, when there is one. Bodies are read as far as
+    /// `bodies_max` bytes of them go, which ends the page; none, when that is 0.
     pub fn received(
         &self,
         inbox: InboxKey,
         before: Option<ReceivedKey>,
         take: usize,
-    ) -> Result<Vec<Received>, StoreError> {
+        bodies_max: usize,
+    ) -> Result<(Vec<Received>, Option<ReceivedKey>), StoreError> {
         let end = pair(inbox.as_u64(), before.map_or(u64::MAX, Key::as_u64));
         self.read(|txn| {
             let table = txn.open_table(RECEIVED)?;
-            let rows = table
-                .range::<&[u8; 16]>(&pair(inbox.as_u64(), 0)..&end)?
-                .rev()
-                .take(take);
-            rows.map(|row| {
-                let (key, value) = row?;
-                let key = ReceivedKey::from_u64(second(key.value()));
-                Ok(decode::<ReceivedV1>(value.value())?.into_domain(key))
-            })
-            .collect()
+            let bodies = txn.open_table(KEPT_BODIES)?;
+            let (mut page, mut bytes) = (Vec::<Received>::new(), 0);
+            let all = pair(inbox.as_u64(), 0)..end;
+            for row in table.range::<&[u8; 16]>(&all.start..&all.end)?.rev() {
+                if page.len() == take || (bodies_max > 0 && bytes >= bodies_max) {
+                    let last = page.last().map(|last| last.key);
+                    return Ok((page, last));
+                }
+                let (place, row) = row?;
+                let place = place.value();
+                let mut received = open(decode(row.value())?, place, &self.inner.cipher)?;
+                if bodies_max > 0 {
+                    let body = ring::body(place, &bodies)?;
+                    bytes += body.len();
+                    received.body = Some(body);
+                }
+                page.push(received);
+            }
+            Ok((page, None))
         })
     }
+}
+
+/// A request with its secret headers.
+fn open(row: ReceivedV1, place: &[u8; 16], cipher: &Cipher) -> Result<Received, StoreError> {
+    let sealed = row.sealed.clone();
+    let mut received = row.into_domain(ReceivedKey::from_u64(second(place)));
+    ring::join_headers(&mut received.headers, &sealed, place, cipher)?;
+    Ok(received)
 }
 
 fn write(inbox: &Inbox, tables: &mut Tables<'_>) -> Result<(), StoreError> {
@@ -231,9 +271,13 @@ impl Operation for Create {
 
     fn check(
         &mut self,
-        _: &Tables<'_>,
+        tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<(), Refusal>, StoreError> {
+        if tables.inboxes.len()? >= INBOXES_MAX {
+            let max = usize::try_from(INBOXES_MAX).unwrap_or(usize::MAX);
+            return Ok(Err(Refusal::TooMany { of: "inboxes", max }));
+        }
         let there = batch.environment(self.environment).is_some();
         Ok(there.then_some(()).ok_or(Refusal::NoEnvironment))
     }
@@ -318,10 +362,7 @@ impl Operation for Empty {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Inbox, StoreError> {
-        let all = pair(inbox.key.as_u64(), 0)..=pair(inbox.key.as_u64(), u64::MAX);
-        tables
-            .received
-            .retain_in::<&[u8; 16], _>(&all.start()..=&all.end(), |_, _| false)?;
+        ring::clear_inbox(inbox.key.as_u64(), tables)?;
         if self.action == AuditAction::InboxDeleted {
             tables.inbox_tokens.remove(inbox.token.as_bytes())?;
             tables.inboxes.remove(&inbox.key.as_u64().to_be_bytes())?;
@@ -389,81 +430,111 @@ impl Operation for Receive {
             method: self.received.method,
             path: self.received.path,
             headers: self.received.headers,
-            body: self.received.body,
+            body_bytes: self.received.body.len() as u64,
+            body: None,
             answered,
             replays: Vec::new(),
         };
-        let row = encode(&ReceivedV1::from(&received));
-        tables.received.insert(
-            &pair(inbox.key.as_u64(), received.key.as_u64()),
-            row.as_slice(),
+        let key = received.key;
+        let place = pair(inbox.key.as_u64(), key.as_u64());
+        ring::put(
+            (
+                &mut tables.received,
+                &mut tables.kept_bodies,
+                &mut tables.kept_counts,
+            ),
+            &place,
+            &row_of(received, &place, &batch.inner.cipher),
+            &self.received.body,
+            RECEIVED_MAX,
         )?;
-        make_room(inbox.key, tables)?;
-        Ok(Kept { received, inbox })
+        Ok(Kept {
+            key,
+            answered,
+            inbox,
+        })
+    }
+}
+
+/// What was received, if it is there yet.
+fn read_received(
+    (inbox, key): (InboxKey, ReceivedKey),
+    tables: &Tables<'_>,
+    batch: &Batch<'_>,
+) -> Result<Result<(Inbox, ReceivedV1), Refusal>, StoreError> {
+    let inbox = match read(inbox, tables, batch)? {
+        Ok(inbox) => inbox,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let row = tables
+        .received
+        .get(&pair(inbox.key.as_u64(), key.as_u64()))?
+        .map(|bytes| decode::<ReceivedV1>(bytes.value()))
+        .transpose()?;
+    Ok(row.map(|row| (inbox, row)).ok_or(Refusal::NoReceived))
+}
+
+struct Begin {
+    principal: Principal,
+    received: (InboxKey, ReceivedKey),
+    to: String,
+}
+
+impl Operation for Begin {
+    type Plan = Inbox;
+    type Answer = ();
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Inbox, Refusal>, StoreError> {
+        let found = read_received(self.received, tables, batch)?;
+        Ok(found.map(|(inbox, _)| inbox))
+    }
+
+    fn apply(
+        self,
+        inbox: Inbox,
+        tables: &mut Tables<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), StoreError> {
+        let action = AuditAction::ReceivedReplayed;
+        let received = batch.inner.ids.text(self.received.1);
+        let detail = format!("{received} to {}", self.to);
+        audit(self.principal, action, &inbox, detail, tables, batch)
     }
 }
 
 struct Note {
-    principal: Principal,
     received: (InboxKey, ReceivedKey),
-    to: String,
     replay: Replay,
 }
 
 impl Operation for Note {
-    type Plan = (Inbox, Received);
+    type Plan = ReceivedV1;
     type Answer = Replay;
 
     fn check(
         &mut self,
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
-    ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
-        let (inbox, key) = self.received;
-        let inbox = match read(inbox, tables, batch)? {
-            Ok(inbox) => inbox,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let row = tables
-            .received
-            .get(&pair(inbox.key.as_u64(), key.as_u64()))?
-            .map(|bytes| decode::<ReceivedV1>(bytes.value()))
-            .transpose()?;
-        Ok(row
-            .map(|row| (inbox, row.into_domain(key)))
-            .ok_or(Refusal::NoReceived))
+    ) -> Result<Result<ReceivedV1, Refusal>, StoreError> {
+        let found = read_received(self.received, tables, batch)?;
+        Ok(found.map(|(_, row)| row))
     }
 
     fn apply(
         self,
-        (inbox, mut received): Self::Plan,
+        mut row: ReceivedV1,
         tables: &mut Tables<'_>,
-        batch: &mut Batch<'_>,
+        _: &mut Batch<'_>,
     ) -> Result<Replay, StoreError> {
-        received.replays.insert(0, self.replay.clone());
-        received.replays.truncate(REPLAYS_MAX);
-        let row = encode(&ReceivedV1::from(&received));
-        let key = pair(inbox.key.as_u64(), received.key.as_u64());
-        tables.received.insert(&key, row.as_slice())?;
-        let action = AuditAction::ReceivedReplayed;
-        let detail = format!("{} to {}", batch.inner.ids.text(received.key), self.to);
-        audit(self.principal, action, &inbox, detail, tables, batch)?;
+        row.replays.insert(0, self.replay.clone());
+        row.replays.truncate(REPLAYS_MAX);
+        let (inbox, received) = self.received;
+        let place = pair(inbox.as_u64(), received.as_u64());
+        tables.received.insert(&place, encode(&row).as_slice())?;
         Ok(self.replay)
     }
-}
-
-/// Drops the oldest requests of an inbox that has too many.
-fn make_room(inbox: InboxKey, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-    let all = pair(inbox.as_u64(), 0)..=pair(inbox.as_u64(), u64::MAX);
-    let oldest = {
-        let rows = tables
-            .received
-            .range::<&[u8; 16]>(&all.start()..=&all.end())?;
-        let mut newest_first = rows.rev().skip(RECEIVED_MAX);
-        newest_first.next().transpose()?.map(|row| *row.0.value())
-    };
-    if let Some(oldest) = oldest {
-        tables.received.remove(&oldest)?;
-    }
-    Ok(())
 }

@@ -29,6 +29,7 @@ mod records;
 mod replay;
 mod requests;
 mod retention;
+mod ring;
 mod rows;
 mod seen;
 mod sources;

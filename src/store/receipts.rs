@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::ReadableTable;
+use redb::{ReadTransaction, ReadableTable as _};
 
 use super::accept::{receivers, store_message};
 use super::applications::covered;
@@ -19,13 +19,15 @@ use super::catalog::ApplicationEntry;
 use super::cipher::Cipher;
 use super::codec::{decode, encode};
 use super::records;
-use super::rows::{CountsV1, ReceiptV1, SecretHeadersV1};
+use super::ring;
+use super::rows::{CountsV1, ReceiptV1};
 use super::seen::{self, SeenKey};
 use super::sources::known;
-use super::tables::{self, PAYLOADS, RECEIPTS, REFUSED, SOURCE_HOURS, Tables, pair, second};
+use super::tables::{
+    self, KEPT_BODIES, PAYLOADS, RECEIPTS, REFUSED, SOURCE_HOURS, Tables, pair, second,
+};
 use super::writer::{Batch, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Accepted, Store, StoreError};
-use crate::domain::endpoint::is_secret_name;
 use crate::domain::ids::{EndpointKey, Key, MessageKey, ReceivedKey, SourceKey};
 use crate::domain::message::{NewMessage, Origin, Target};
 use crate::domain::principal::Scope;
@@ -145,6 +147,23 @@ impl Store {
         .await
     }
 
+    /// Notes what the sender of an accepted event was answered in the end, and
+    /// when.
+    pub async fn note_answer(
+        &self,
+        source: SourceKey,
+        received: ReceivedKey,
+        answered: u16,
+        took_us: u32,
+    ) -> Result<(), WriteError> {
+        self.write_once(NoteAnswer {
+            place: pair(source.as_u64(), received.as_u64()),
+            answered,
+            took_us,
+        })
+        .await
+    }
+
     /// Counts requests that are not kept.
     pub async fn count_unkept(&self, counts: Vec<(SourceKey, Counts)>) -> Result<(), WriteError> {
         self.write_once(Count { counts }).await
@@ -158,19 +177,21 @@ impl Store {
 
     /// What came to a source, newest first, older than `before`: of one verdict,
     /// if one is named. With where the next page begins, when there may be one.
+    /// Bodies are read as far as `bodies_max` bytes of them go, which ends the
+    /// page; none, when that is 0.
     pub fn list_receipts(
         &self,
         source: SourceKey,
         verdict: Option<Verdict>,
         before: Option<ReceivedKey>,
         take: usize,
+        bodies_max: usize,
     ) -> Result<(Vec<Receipt>, Option<ReceivedKey>), StoreError> {
         let start = pair(source.as_u64(), 0);
         let end = pair(source.as_u64(), before.map_or(u64::MAX, Key::as_u64));
         self.read(|txn| {
             let accepted = txn.open_table(RECEIPTS)?;
             let refused = txn.open_table(REFUSED)?;
-            let payloads = txn.open_table(PAYLOADS)?;
             let mut accepted = accepted.range::<&[u8; 16]>(&start..&end)?.rev();
             let mut refused = refused.range::<&[u8; 16]>(&start..&end)?.rev();
             let wanted =
@@ -178,6 +199,7 @@ impl Store {
             let (mut left, mut right) = (None, None);
             let mut page: Vec<Receipt> = Vec::new();
             let mut last = None;
+            let mut bytes = 0;
             for looked in 0.. {
                 if left.is_none() && wanted(true) {
                     left = accepted.next().transpose()?;
@@ -196,39 +218,59 @@ impl Store {
                 let Some((key, value)) = newest.take() else {
                     return Ok((page, None));
                 };
-                if page.len() == take || looked == ROWS_LOOKED_MAX {
+                let full = page.len() == take || (bodies_max > 0 && bytes >= bodies_max);
+                if full || looked == ROWS_LOOKED_MAX {
                     return Ok((page, last));
                 }
                 let key = ReceivedKey::from_u64(second(key.value()));
                 last = Some(key);
-                let receipt = decode::<ReceiptV1>(value.value())?;
-                let receipt = whole(receipt, source, key, &payloads, &self.inner.cipher)?;
-                if verdict.is_none_or(|one| one == receipt.verdict) {
-                    page.push(receipt);
+                let row = decode::<ReceiptV1>(value.value())?;
+                if verdict.is_some_and(|one| one != row.verdict()) {
+                    continue;
                 }
+                let mut receipt = self.open_receipt(row, source, key)?;
+                if bodies_max > 0 {
+                    receipt.body = body_of(&receipt, txn)?;
+                    bytes += receipt.body.as_ref().map_or(0, Bytes::len);
+                }
+                page.push(receipt);
             }
             unreachable!("it ends with the rows, or with the page")
         })
     }
 
-    /// One of them.
+    /// One of them, with its body.
     pub fn receipt(
         &self,
         source: SourceKey,
         key: ReceivedKey,
     ) -> Result<Option<Receipt>, StoreError> {
-        let row = pair(source.as_u64(), key.as_u64());
+        let place = pair(source.as_u64(), key.as_u64());
         self.read(|txn| {
-            let payloads = txn.open_table(PAYLOADS)?;
             for table in [RECEIPTS, REFUSED] {
-                if let Some(value) = txn.open_table(table)?.get(&row)? {
-                    let receipt = decode::<ReceiptV1>(value.value())?;
-                    let cipher = &self.inner.cipher;
-                    return whole(receipt, source, key, &payloads, cipher).map(Some);
+                if let Some(value) = txn.open_table(table)?.get(&place)? {
+                    let row = decode::<ReceiptV1>(value.value())?;
+                    let mut receipt = self.open_receipt(row, source, key)?;
+                    receipt.body = body_of(&receipt, txn)?;
+                    return Ok(Some(receipt));
                 }
             }
             Ok(None)
         })
+    }
+
+    /// A receipt with its secret headers.
+    fn open_receipt(
+        &self,
+        row: ReceiptV1,
+        source: SourceKey,
+        key: ReceivedKey,
+    ) -> Result<Receipt, StoreError> {
+        let place = pair(source.as_u64(), key.as_u64());
+        let sealed = row.sealed.clone();
+        let mut receipt = row.into_domain(source, key);
+        ring::join_headers(&mut receipt.headers, &sealed, &place, &self.inner.cipher)?;
+        Ok(receipt)
     }
 
     /// What a source counted since the hour of `since`.
@@ -248,73 +290,22 @@ impl Store {
     }
 }
 
-/// A receipt with its secret headers, and the body that lies with its message.
-fn whole(
-    row: ReceiptV1,
-    source: SourceKey,
-    key: ReceivedKey,
-    payloads: &impl ReadableTable<&'static [u8; 8], &'static [u8]>,
-    cipher: &Cipher,
-) -> Result<Receipt, StoreError> {
-    let place = pair(source.as_u64(), key.as_u64());
-    let secrets = if row.sealed.is_empty() {
-        Vec::new()
-    } else {
-        let plain = cipher.open("receipts", &place, &row.sealed)?;
-        decode::<SecretHeadersV1>(&plain)?.0
-    };
-    let mut receipt = row.into_domain(source, key);
-    for (at, value) in secrets {
-        let header = usize::try_from(at)
-            .ok()
-            .and_then(|at| receipt.headers.get_mut(at));
-        header
-            .ok_or(StoreError::Corrupt(
-                "a secret header of a receipt without its name",
-            ))?
-            .1 = value;
-    }
-    if let Some(message) = receipt.message
-        && receipt.body.is_none()
-    {
+/// The body: of an accepted one, its message's payload.
+fn body_of(receipt: &Receipt, txn: &ReadTransaction) -> Result<Option<Bytes>, StoreError> {
+    if let Some(message) = receipt.message {
+        let payloads = txn.open_table(PAYLOADS)?;
         let payload = payloads.get(&message.as_u64().to_be_bytes())?;
-        receipt.body = payload.map(|bytes| Bytes::copy_from_slice(bytes.value()));
+        return Ok(payload.map(|bytes| Bytes::copy_from_slice(bytes.value())));
     }
-    Ok(receipt)
-}
-
-/// Takes the values that are secret out of headers; what is left is stored as it
-/// is, the rest encrypted.
-fn part_headers(
-    headers: &mut [(String, Vec<u8>)],
-    token: Option<&str>,
-    place: &[u8; 16],
-    cipher: &Cipher,
-) -> Vec<u8> {
-    let is_secret = |name: &str| {
-        // A signature proves something once; it opens nothing.
-        let signature = name.to_ascii_lowercase().contains("signature");
-        token.is_some_and(|token| token.eq_ignore_ascii_case(name))
-            || (is_secret_name(name) && !signature)
-    };
-    let mut secret = Vec::new();
-    for (at, (name, value)) in headers.iter_mut().enumerate() {
-        if is_secret(name) {
-            let at = u32::try_from(at).unwrap_or(u32::MAX);
-            secret.push((at, std::mem::take(value)));
-        }
-    }
-    if secret.is_empty() {
-        return Vec::new();
-    }
-    cipher.seal("receipts", place, &encode(&SecretHeadersV1(secret)))
+    let place = pair(receipt.source.as_u64(), receipt.key.as_u64());
+    ring::body(&place, &txn.open_table(KEPT_BODIES)?).map(Some)
 }
 
 /// The row of a receipt.
 fn row_of(mut receipt: Receipt, source: &LiveSource, cipher: &Cipher) -> Vec<u8> {
     let place = pair(receipt.source.as_u64(), receipt.key.as_u64());
     let token = source.verifier.token_header();
-    let sealed = part_headers(&mut receipt.headers, token, &place, cipher);
+    let sealed = ring::part_headers(&mut receipt.headers, token, &place, cipher);
     encode(&ReceiptV1::new(receipt, sealed))
 }
 
@@ -364,6 +355,7 @@ fn keep(
 ) -> Result<ReceivedKey, StoreError> {
     let body_bytes = arrival.body.len() as u64;
     let kept = arrival.body.len().min(RING_BODY_BYTES_MAX);
+    let body = arrival.body.slice(..kept);
     let receipt = Receipt {
         key: batch.key(),
         source: source.settings.key,
@@ -372,7 +364,7 @@ fn keep(
         method: arrival.method,
         path: arrival.path,
         headers: arrival.headers,
-        body: Some(arrival.body.slice(..kept)),
+        body: None,
         body_bytes,
         message: None,
         record: None,
@@ -383,27 +375,18 @@ fn keep(
     };
     let (of, key) = (receipt.source.as_u64(), receipt.key);
     let row = row_of(receipt, source, &batch.inner.cipher);
-    tables
-        .refused
-        .insert(&pair(of, key.as_u64()), row.as_slice())?;
-    make_room(of, tables)?;
+    ring::put(
+        (
+            &mut tables.refused,
+            &mut tables.kept_bodies,
+            &mut tables.kept_counts,
+        ),
+        &pair(of, key.as_u64()),
+        &row,
+        &body,
+        RING_MAX,
+    )?;
     Ok(key)
-}
-
-/// Drops the oldest of a ring that has too many.
-fn make_room(source: u64, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-    let all = pair(source, 0)..=pair(source, u64::MAX);
-    let oldest = {
-        let rows = tables
-            .refused
-            .range::<&[u8; 16]>(&all.start()..=&all.end())?;
-        let mut newest_first = rows.rev().skip(RING_MAX);
-        newest_first.next().transpose()?.map(|row| *row.0.value())
-    };
-    if let Some(oldest) = oldest {
-        tables.refused.remove(&oldest)?;
-    }
-    Ok(())
 }
 
 struct Take {
@@ -511,8 +494,12 @@ impl Operation for Take {
             announce(message);
         }
         if let Some(before) = self.before {
-            let row = pair(self.source.as_u64(), before.as_u64());
-            tables.refused.remove(&row)?;
+            let kept = (
+                &mut tables.refused,
+                &mut tables.kept_bodies,
+                &mut tables.kept_counts,
+            );
+            ring::remove(kept, &pair(self.source.as_u64(), before.as_u64()))?;
         }
         let receipt = Receipt {
             key: received,
@@ -536,17 +523,54 @@ impl Operation for Take {
         tables.receipts.insert(&place, row.as_slice())?;
         if let Some(hash) = &self.event.id_hash {
             let key = tables::seen(self.source.as_u64(), hash);
-            if self.before.is_some() {
-                seen::remember_old(key, received, tables)?;
+            // As if it came now: what was accepted after all is repeated from now on.
+            let order = if self.before.is_some() {
+                batch.key()
             } else {
-                seen::remember(key, received, tables, batch)?;
-            }
+                received
+            };
+            seen::remember(key, order, tables, batch)?;
         }
         if let Some(record) = self.event.record {
             records::update(self.source, record, received, message, tables)?;
         }
         batch.sources.count(self.source, one(Verdict::Accepted));
         Ok(Taken::Accepted { received, accepted })
+    }
+}
+
+struct NoteAnswer {
+    place: [u8; 16],
+    answered: u16,
+    took_us: u32,
+}
+
+impl Operation for NoteAnswer {
+    type Plan = ReceiptV1;
+    type Answer = ();
+
+    fn check(
+        &mut self,
+        tables: &Tables<'_>,
+        _: &mut Batch<'_>,
+    ) -> Result<Result<ReceiptV1, Refusal>, StoreError> {
+        let row = tables.receipts.get(&self.place)?;
+        let row = row.map(|row| decode(row.value())).transpose()?;
+        Ok(row.ok_or(Refusal::NoReceived))
+    }
+
+    fn apply(
+        self,
+        mut row: ReceiptV1,
+        tables: &mut Tables<'_>,
+        _: &mut Batch<'_>,
+    ) -> Result<(), StoreError> {
+        row.answered = self.answered;
+        row.took_us = self.took_us;
+        tables
+            .receipts
+            .insert(&self.place, encode(&row).as_slice())?;
+        Ok(())
     }
 }
 
@@ -704,11 +728,13 @@ pub(super) fn sweep(
 ) -> Result<bool, StoreError> {
     // It may have counted in this very commit, before it was deleted.
     batch.sources.0.remove(&source);
+    tables.kept_counts.remove(&source.to_be_bytes())?;
     let all = pair(source, 0)..=pair(source, u64::MAX);
     let mut taken = 0;
     for table in [
         &mut tables.receipts,
         &mut tables.refused,
+        &mut tables.kept_bodies,
         &mut tables.source_hours,
         &mut tables.record_order,
     ] {

@@ -306,7 +306,7 @@ impl Operation for Create {
         write(&request, tables)?;
         let listed = pair(request.application.as_u64(), request.key.as_u64());
         tables.application_requests.insert(&listed, &[] as &[u8])?;
-        batch.tell(Change::Request(request.key));
+        batch.tell(Change::Asked(Box::new(request.clone())));
         Ok(request)
     }
 }

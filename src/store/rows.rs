@@ -782,28 +782,31 @@ pub(super) struct ReceivedV1 {
     at: Timestamp,
     method: String,
     path: String,
+    /// Without the values of those that are secret.
     headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
+    /// [`SecretHeadersV1`], encrypted; empty when there are none.
+    pub(super) sealed: Vec<u8>,
+    body_bytes: u64,
     answered: u16,
-    replays: Vec<Replay>,
+    pub(super) replays: Vec<Replay>,
 }
 row!(ReceivedV1, 1);
 
-impl From<&Received> for ReceivedV1 {
-    fn from(received: &Received) -> Self {
+impl ReceivedV1 {
+    /// Without the values of secret headers, which are in `sealed`.
+    pub(super) fn new(received: Received, sealed: Vec<u8>) -> Self {
         Self {
             at: received.at,
-            method: received.method.clone(),
-            path: received.path.clone(),
-            headers: received.headers.clone(),
-            body: received.body.to_vec(),
+            method: received.method,
+            path: received.path,
+            headers: received.headers,
+            sealed,
+            body_bytes: received.body_bytes,
             answered: received.answered,
-            replays: received.replays.clone(),
+            replays: received.replays,
         }
     }
-}
 
-impl ReceivedV1 {
     pub(super) fn into_domain(self, key: ReceivedKey) -> Received {
         Received {
             key,
@@ -811,7 +814,8 @@ impl ReceivedV1 {
             method: self.method,
             path: self.path,
             headers: self.headers,
-            body: self.body.into(),
+            body: None,
+            body_bytes: self.body_bytes,
             answered: self.answered,
             replays: self.replays,
         }
@@ -1062,13 +1066,11 @@ pub(super) struct ReceiptV1 {
     pub(super) headers: Vec<(String, Vec<u8>)>,
     /// [`SecretHeadersV1`], encrypted; empty when there are none.
     pub(super) sealed: Vec<u8>,
-    /// `None`: it is the message's payload, or was erased.
-    body: Option<Vec<u8>>,
     body_bytes: u64,
     pub(super) message: Option<MessageKey>,
     pub(super) record: Option<String>,
-    answered: u16,
-    took_us: u32,
+    pub(super) answered: u16,
+    pub(super) took_us: u32,
     peer: Option<IpAddr>,
     unkept: u32,
 }
@@ -1082,6 +1084,10 @@ pub(super) struct SecretHeadersV1(pub(super) Vec<(u32, Vec<u8>)>);
 row!(SecretHeadersV1, 1);
 
 impl ReceiptV1 {
+    pub(super) fn verdict(&self) -> Judged {
+        self.verdict
+    }
+
     /// Without the values of secret headers, which are in `sealed`.
     pub(super) fn new(receipt: Receipt, sealed: Vec<u8>) -> Self {
         Self {
@@ -1091,7 +1097,6 @@ impl ReceiptV1 {
             path: receipt.path,
             headers: receipt.headers,
             sealed,
-            body: receipt.body.map(Into::into),
             body_bytes: receipt.body_bytes,
             message: receipt.message,
             record: receipt.record,
@@ -1111,7 +1116,7 @@ impl ReceiptV1 {
             method: self.method,
             path: self.path,
             headers: self.headers,
-            body: self.body.map(Into::into),
+            body: None,
             body_bytes: self.body_bytes,
             message: self.message,
             record: self.record,

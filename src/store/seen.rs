@@ -182,18 +182,6 @@ pub(super) fn remember(
     Ok(())
 }
 
-/// Remembers an event that came before, and may be older than what the table
-/// has come to.
-pub(super) fn remember_old(
-    key: SeenKey,
-    order: ReceivedKey,
-    tables: &mut Tables<'_>,
-) -> Result<(), StoreError> {
-    let order = order.as_u64();
-    tables.seen_order.insert(&order.to_be_bytes(), &key)?;
-    put(&key, order, tables)
-}
-
 /// Old events, in order of time.
 pub(super) fn old(tables: &Tables<'_>, now: Timestamp) -> Result<Vec<(u64, SeenKey)>, StoreError> {
     let mut old = Vec::new();

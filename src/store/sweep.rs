@@ -223,8 +223,10 @@ fn sweep_received(inbox: u64, max: usize, tables: &mut Tables<'_>) -> Result<usi
             .range::<&[u8; 16]>(&all.start()..=&all.end())?,
     )?;
     received.truncate(max);
+    tables.kept_counts.remove(&inbox.to_be_bytes())?;
     for &request in &received {
         tables.received.remove(&pair(inbox, request))?;
+        tables.kept_bodies.remove(&pair(inbox, request))?;
     }
     Ok(received.len())
 }

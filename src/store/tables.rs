@@ -114,6 +114,10 @@ tables! {
     receipts, RECEIPTS = "receipts": &'static [u8; 16] => &'static [u8];
     /// source, received → [`ReceiptV1`](super::rows::ReceiptV1), of all others: the newest
     refused, REFUSED = "refused": &'static [u8; 16] => &'static [u8];
+    /// inbox or source, received → body, of `received` and `refused`
+    kept_bodies, KEPT_BODIES = "kept_bodies": &'static [u8; 16] => &'static [u8];
+    /// inbox or source → how many rows it has in `received` or `refused`
+    kept_counts, KEPT_COUNTS = "kept_counts": &'static [u8; 8] => &'static [u8; 8];
     /// source, hash of an event's id → received
     seen, SEEN = "seen": &'static [u8; 24] => &'static [u8; 8];
     /// received → source, hash: `seen` in order of time

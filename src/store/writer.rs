@@ -38,6 +38,7 @@ use crate::domain::ids::{
 };
 use crate::domain::message::Message;
 use crate::domain::principal::Actor;
+use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 use crate::seams::clock::Stopwatch;
 use crate::seams::mutant::{self, Mutant};
@@ -206,7 +207,9 @@ pub enum Change {
     },
     /// A job was made.
     Job,
-    /// A request was made, or something came of it.
+    /// A request was made: its question is to be sent.
+    Asked(Box<Request>),
+    /// Something came of a request.
     Request(RequestKey),
     /// The store was opened anew after a failure: what became of the writes
     /// before it is only on disk.

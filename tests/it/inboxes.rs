@@ -427,7 +427,7 @@ async fn something_received_is_sent_to_another_url() {
         .header("x-hub-signature-256", "sha256=00")
         .header("authorization", "Bearer theirs")
         .header("x-forwarded-for", "192.0.2.1")
-        .header("hookpost-hops", "3")
+        .header("hookpost-via", "src_x")
         .header("content-type", "text/csv");
     call.body(vec![b'a', 0xff]).send().await.ok(200);
     let id = received(&app, &token).await[0]["id"]
@@ -451,7 +451,7 @@ async fn something_received_is_sent_to_another_url() {
     assert_eq!(seen.header("authorization"), "Bearer theirs");
     assert_eq!(seen.header("content-type"), "text/csv");
     assert_eq!(seen.header("x-forwarded-for"), "");
-    assert_eq!(seen.header("hookpost-hops"), "");
+    assert_eq!(seen.header("hookpost-via"), "");
     assert!(
         sink.url().contains(seen.header("host")),
         "{:?}",
@@ -560,4 +560,164 @@ async fn nothing_is_replayed_to_where_nothing_may_go() {
     assert_eq!(app.dialler.dials(), 0);
     let shown = app.get(&one).await.ok(200).json();
     assert_eq!(shown["replays"], json!([]));
+}
+
+/// Sends to an inbox; the id of what it kept.
+async fn kept(app: &TestApp, token: &str, headers: &[(&str, &str)], body: Vec<u8>) -> String {
+    let mut call = app.request("POST", &format!("/in/{token}/")).without_key();
+    for (name, value) in headers {
+        call = call.header(name, value);
+    }
+    call.body(body).send().await;
+    let newest = received(app, token).await.remove(0);
+    newest["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn sessions_are_not_kept_and_secrets_are_not_shown() {
+    let app = TestApp::start().await;
+    let (token, _) = inbox(&app, json!({})).await;
+    let headers = [
+        (
+            "cookie",
+            "hookpost=mine; a=1; __Host-hookpost-portal=theirs; hookpost-portal=x; \
+             __Host-hookpost=only",
+        ),
+        ("authorization", "Bearer theirs"),
+        ("x-api-key", "theirs"),
+        ("x-hub-signature-256", "sha256=00"),
+    ];
+    let id = kept(&app, &token, &headers, b"x".to_vec()).await;
+    let path = format!("{INBOXES}/{token}/received/{id}");
+    let listed = received(&app, &token).await.remove(0);
+    let shown = app.get(&path).await.ok(200);
+    assert_eq!(shown.json(), listed);
+    for secret in ["theirs", "mine", "only", "a=1"] {
+        assert!(!shown.text().contains(secret), "{secret}: {}", shown.text());
+    }
+    let headers = &listed["headers"];
+    for (name, value) in [
+        ("authorization", "••••"),
+        ("x-api-key", "••••"),
+        ("cookie", "••••"),
+        ("x-hub-signature-256", "sha256=00"),
+    ] {
+        let there = headers.as_array().unwrap().contains(&json!([name, value]));
+        assert!(there, "{name}: {headers}");
+    }
+    // Nor are they in the file; who replays sends what was kept.
+    let dump = app.store.dump();
+    for secret in ["Bearer theirs", "hookpost=mine", "only", "portal=x"] {
+        let found = dump.iter().any(|row| {
+            row.2
+                .windows(secret.len())
+                .any(|part| part == secret.as_bytes())
+        });
+        assert!(!found, "{secret}");
+    }
+    let sink = Sink::start([Reply::status(200)]).await;
+    let to = json!({"url": sink.url()});
+    app.post(&format!("{path}/replays"), to).await.ok(200);
+    let seen = sink.wait_for(1).await.remove(0);
+    assert_eq!(seen.header("cookie"), "a=1");
+    assert_eq!(seen.header("authorization"), "Bearer theirs");
+}
+
+#[tokio::test]
+async fn answers_that_have_no_body_have_none() {
+    let app = TestApp::start().await;
+    for status in [204, 205, 304] {
+        let (_, url) = inbox(&app, json!({"answerStatus": status})).await;
+        let path = url.strip_prefix(&app.public_url).unwrap();
+        let answer = app.request("POST", path).without_key().send().await;
+        assert_eq!((answer.status, answer.text()), (status, String::new()));
+        assert_eq!(answer.header_or("content-type"), "", "{status}");
+        let length = answer.header_or("content-length").to_owned();
+        assert!(["", "0"].contains(&length.as_str()), "{status}: {length}");
+        assert!(status != 204 || length.is_empty(), "RFC 9110, 8.6");
+    }
+}
+
+#[tokio::test]
+async fn a_page_ends_where_its_bodies_are_too_much() {
+    let app = TestApp::start().await;
+    let (token, _) = inbox(&app, json!({})).await;
+    for n in 0..12_u8 {
+        let call = app.request("POST", &format!("/in/{token}/"));
+        let body = vec![b'a' + n; 500_000];
+        call.without_key().body(body).send().await.ok(200);
+    }
+    let mut next = Some(format!("{INBOXES}/{token}/received"));
+    let (mut pages, mut firsts) = (Vec::new(), String::new());
+    while let Some(path) = next {
+        let answer = app.get(&path).await.ok(200);
+        pages.push(answer.items().len());
+        for one in answer.items() {
+            firsts.push_str(&one["body"].as_str().unwrap()[..1]);
+        }
+        let link = answer.header_or("link");
+        next = link
+            .strip_suffix(">; rel=\"next\"")
+            .map(|link| link[1..].to_owned());
+    }
+    assert_eq!(firsts, "lkjihgfedcba");
+    assert_eq!(pages, [9, 3]);
+    let report = app.store.check().unwrap();
+    assert!(report.is_sound(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_replay_is_sent_once_for_its_key_and_noted_before() {
+    let app = TestApp::start().await;
+    let (token, _) = inbox(&app, json!({})).await;
+    let id = kept(&app, &token, &[], b"x".to_vec()).await;
+    let path = format!("{INBOXES}/{token}/received/{id}/replays");
+    let sink = Sink::start([Reply::status(200).held(), Reply::status(500)]).await;
+    let to = json!({"url": sink.url()});
+    let replay = async || {
+        let call = app.request("POST", &path).header("idempotency-key", "k");
+        call.json(&to).send().await.ok(200).json()
+    };
+    let (first, ()) = tokio::join!(replay(), async {
+        sink.wait_for(1).await;
+        let audit = app.get("/api/v1/audit").await.ok(200).items().remove(0);
+        assert_eq!(audit["action"], "received.replayed");
+        sink.release(1);
+    });
+    assert_eq!(first["status"], 200);
+    assert_eq!(replay().await, first);
+    assert_eq!(sink.count(), 1);
+    // What is cleared while it is on its way is sent all the same.
+    let sink = Sink::start([Reply::status(202).held()]).await;
+    let to = json!({"url": sink.url()});
+    let (answer, ()) = tokio::join!(app.post(&path, to), async {
+        sink.wait_for(1).await;
+        let received = format!("{INBOXES}/{token}/received");
+        app.delete(&received).await.ok(200);
+        sink.release(1);
+    });
+    assert_eq!(answer.ok(200).json()["status"], 202);
+    assert!(received(&app, &token).await.is_empty());
+}
+
+#[tokio::test]
+async fn so_many_replays_are_on_their_way_at_once() {
+    let app = TestApp::start().await;
+    let (token, _) = inbox(&app, json!({})).await;
+    let id = kept(&app, &token, &[], b"x".to_vec()).await;
+    let path = format!("{INBOXES}/{token}/received/{id}/replays");
+    let sink = Sink::start([]).await;
+    sink.always(Reply::status(200).held());
+    let to = json!({"url": sink.url()});
+    let sixteen = (0..16).map(|_| app.post(&path, to.clone()));
+    let (all, ()) = tokio::join!(futures_util::future::join_all(sixteen), async {
+        sink.wait_for(16).await;
+        let refused = app.post(&path, to.clone()).await.ok(409).json();
+        assert_eq!(refused["code"], "too_many_replays");
+        sink.release(16);
+    });
+    for answer in all {
+        answer.ok(200);
+    }
+    assert_eq!(sink.count(), 16);
 }

@@ -749,3 +749,34 @@ async fn an_inbox_of_this_server_is_asked_inside_the_process() {
     assert!(body.contains("getOrders"), "{body}");
     assert_eq!(app.dialler.dials(), 0);
 }
+
+/// Whoever made it may have gone as soon as it was on disk.
+#[tokio::test]
+async fn a_question_is_asked_though_nobody_waits_for_it() {
+    let app = TestApp::start().await;
+    let (asked, url) = Asked::start(Manner::AnswersAtOnce).await;
+    let (application, _) = endpoint(&app, &url).await;
+    let endpoints = format!("/api/v1/applications/{application}/endpoints");
+    let endpoint = app.get(&endpoints).await.ok(200).items()[0]["id"].clone();
+    let new = hookpost::store::NewRequest {
+        application: app.store.ids().parse(&application).expect("an id"),
+        endpoint: app
+            .store
+            .ids()
+            .parse(endpoint.as_str().expect("a text"))
+            .expect("an id"),
+        question: "q".to_owned(),
+        inputs: "{}".to_owned(),
+        timeout: Duration::from_secs(10),
+    };
+    let scope = hookpost::domain::principal::Scope::of_environment(app.store.default_environment());
+    let made = app.store.create_request(scope, new, None).await;
+    assert!(made.is_ok());
+    let path = path(&application);
+    app.until("it is answered", async || {
+        let one = app.get(&path).await.ok(200).items().remove(0);
+        (one["status"] == "answered").then_some(())
+    })
+    .await;
+    assert_eq!(asked.seen().len(), 1);
+}

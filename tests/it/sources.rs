@@ -471,18 +471,43 @@ async fn an_event_that_goes_round_in_a_circle_stops() {
     source(&app, &application, "circle", open).await;
     let own = format!("{}/in/circle", app.public_url);
     app.endpoint(&application, &own, json!({})).await;
-    send(&app, "/in/circle", &[("hookpost-hops", "0")], "{}")
-        .await
-        .ok(200);
-    let log = received(&app, "circle", 6).await;
+    send(&app, "/in/circle", &[], "{}").await.ok(200);
+    let log = received(&app, "circle", 2).await;
     assert_eq!(log[0]["verdict"], "rejected");
+    assert_eq!(log[0]["answerStatus"], 508);
     assert!(
-        log[0]["reason"].as_str().unwrap().contains("too often"),
+        log[0]["reason"].as_str().unwrap().contains("before"),
         "{log:?}"
     );
     app.idle().await;
-    let log = received(&app, "circle", 6).await;
-    assert_eq!(log.len(), 6, "{log:?}");
+    assert_eq!(received(&app, "circle", 2).await.len(), 2);
+}
+
+/// Over the network too, where a URL of this server is spelled another way: the
+/// delivery says which sources the event came through.
+#[tokio::test]
+async fn an_event_says_which_sources_it_came_through() {
+    let app = TestApp::start().await;
+    let application = app.application().await;
+    let open = json!({"verification": {"preset": "none"}});
+    let made = source(&app, &application, "first", open.clone()).await;
+    let second = source(&app, &application, "second", open).await;
+    let sink = Sink::start([Reply::status(200)]).await;
+    app.endpoint(&application, &sink.url(), json!({})).await;
+    let ids = |via: &[&Value]| {
+        let ids: Vec<_> = via.iter().map(|one| one["id"].as_str().unwrap()).collect();
+        ids.join(" ")
+    };
+    send(&app, "/in/first", &[], "{}").await.ok(200);
+    let via = sink.wait_for(1).await[0].header("hookpost-via").to_owned();
+    assert_eq!(via, ids(&[&made]));
+    let back = [("hookpost-via", via.as_str())];
+    send(&app, "/in/first", &back, "{}").await.ok(508);
+    send(&app, "/in/second", &back, "{}").await.ok(200);
+    let via = sink.wait_for(2).await[1].header("hookpost-via").to_owned();
+    assert_eq!(via, ids(&[&made, &second]));
+    let many = [("hookpost-via", "a b c d e f g h")];
+    send(&app, "/in/second", &many, "{}").await.ok(508);
 }
 
 #[tokio::test]

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::LINK;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::received::{BODIES_BYTES_MAX, BodyShape, shown};
 use super::{absent, idempotent, written};
 use crate::control::Control;
 use crate::domain::ids::ReceivedKey;
@@ -130,21 +129,16 @@ fn replay_shape(replay: &Replay) -> ReplayShape {
 }
 
 fn received_shape(received: &Received, state: &AppState) -> ReceivedShape {
-    let (body, body_encoding) = match std::str::from_utf8(&received.body) {
-        Ok(text) => (text.to_owned(), "utf-8"),
-        Err(_) => (STANDARD.encode(&received.body), "base64"),
-    };
-    let header = |(name, value): &(String, Vec<u8>)| {
-        (name.clone(), String::from_utf8_lossy(value).into_owned())
-    };
+    let body = BodyShape::new(received.body.as_deref().unwrap_or_default());
+    let header = |(name, value): &(String, Vec<u8>)| (name.clone(), shown(name, value, None));
     ReceivedShape {
         id: state.store.ids().text(received.key),
         timestamp: received.at,
         method: received.method.clone(),
         path: received.path.clone(),
         headers: received.headers.iter().map(header).collect(),
-        body,
-        body_encoding,
+        body: body.text,
+        body_encoding: body.encoding,
         answer_status: received.answered,
         replays: received.replays.iter().map(replay_shape).collect(),
     }
@@ -273,7 +267,7 @@ pub(super) async fn replay(
     state.control().check_destination(&url).await?;
     let replayed = state
         .engine
-        .replay_received(principal, &inbox, &received, &url, idempotent);
+        .replay_received(principal, inbox.key, received, url, idempotent);
     Ok(written(replayed.await?, render))
 }
 
@@ -293,18 +287,18 @@ pub(super) async fn received(
         .control()
         .inbox(principal, &token)?
         .ok_or_else(|| Problem::not_found("inbox"))?;
-    let mut page = state.store.received(inbox.key, before, take + 1)?;
-    let more = page.len() > take;
-    page.truncate(take);
+    let (page, next) = state
+        .store
+        .received(inbox.key, before, take, BODIES_BYTES_MAX)?;
     let shapes: Vec<_> = page
         .iter()
         .map(|received| received_shape(received, &state))
         .collect();
     let mut response = json(StatusCode::OK, &shapes);
-    if more && let Some(last) = page.last() {
+    if let Some(next) = next {
         response
             .headers_mut()
-            .insert(LINK, params.next_link(&ids.text(last.key)));
+            .insert(LINK, params.next_link(&ids.text(next)));
     }
     Ok(response)
 }

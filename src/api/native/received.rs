@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::sources::required;
 use super::{absent, idempotent, written};
-use crate::domain::endpoint::{MASKED, is_secret_name};
+use crate::domain::endpoint::{MASKED, is_secret_header};
 use crate::domain::ids::{Ids, ReceivedKey};
 use crate::domain::principal::Principal;
 use crate::domain::secret::Secret;
@@ -66,26 +66,45 @@ pub(super) struct Shape {
     not_kept: u32,
 }
 
-/// The value of a header, unless it is a secret.
-pub(super) fn shown(name: &str, value: &[u8], source: &LiveSource) -> String {
-    let token = source.verifier.token_header();
-    let is_token = token.is_some_and(|token| token.eq_ignore_ascii_case(name));
-    let signature = name.to_ascii_lowercase().contains("signature");
-    if is_token || (is_secret_name(name) && !signature) {
+/// Bytes of bodies on a page of a list: it ends after the one that reaches it.
+pub(super) const BODIES_BYTES_MAX: usize = 4 << 20;
+
+/// The value of a header, unless it is a secret. `token` names the header that
+/// the sender proves itself by.
+pub(super) fn shown(name: &str, value: &[u8], token: Option<&str>) -> String {
+    if is_secret_header(name, token) {
         MASKED.to_owned()
     } else {
         String::from_utf8_lossy(value).into_owned()
     }
 }
 
+/// A body in JSON.
+pub(super) struct BodyShape {
+    pub(super) text: String,
+    /// `utf-8`, or `base64` when the bytes are not UTF-8.
+    pub(super) encoding: &'static str,
+}
+
+impl BodyShape {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self {
+                text: text.to_owned(),
+                encoding: "utf-8",
+            },
+            Err(_) => Self {
+                text: STANDARD.encode(bytes),
+                encoding: "base64",
+            },
+        }
+    }
+}
+
 fn shape(receipt: &Receipt, source: &LiveSource, ids: &Ids) -> Shape {
-    let bytes = receipt.body.as_deref();
-    let utf8 = bytes.is_none_or(|bytes| std::str::from_utf8(bytes).is_ok());
-    let body = bytes.map(|bytes| match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => STANDARD.encode(bytes),
-    });
-    let header = |(name, value): &(String, Vec<u8>)| (name.clone(), shown(name, value, source));
+    let body = receipt.body.as_deref().map(BodyShape::new);
+    let token = source.verifier.token_header();
+    let header = |(name, value): &(String, Vec<u8>)| (name.clone(), shown(name, value, token));
     Shape {
         id: ids.text(receipt.key),
         timestamp: receipt.at(),
@@ -94,8 +113,8 @@ fn shape(receipt: &Receipt, source: &LiveSource, ids: &Ids) -> Shape {
         method: receipt.method.clone(),
         path: receipt.path.clone(),
         headers: receipt.headers.iter().map(header).collect(),
-        body,
-        body_encoding: if utf8 { "utf-8" } else { "base64" },
+        body_encoding: body.as_ref().map_or("utf-8", |body| body.encoding),
+        body: body.map(|body| body.text),
         body_bytes: receipt.body_bytes,
         answer_status: receipt.answered,
         took_microseconds: receipt.took_us,
@@ -123,9 +142,10 @@ pub(super) async fn list(
         Verdict::from_name,
     )?;
     let source = required(&state, principal, &src)?;
-    let (page, next) = state
-        .store
-        .list_receipts(source.settings.key, verdict, before, take)?;
+    let (page, next) =
+        state
+            .store
+            .list_receipts(source.settings.key, verdict, before, take, BODIES_BYTES_MAX)?;
     let shapes: Vec<_> = page.iter().map(|one| shape(one, &source, ids)).collect();
     let mut response = json(StatusCode::OK, &shapes);
     if let Some(next) = next {

@@ -193,11 +193,7 @@ pub(super) async fn create(
     let control = state.control();
     let made = control.create_request(principal, &entry, input, idempotent);
     let key = match made.await? {
-        Written::Fresh(request) => {
-            let key = request.key;
-            state.engine.ask(request);
-            key
-        }
+        Written::Fresh(request) => request.key,
         // It is under way: with the same key the same question is waited for.
         Written::Repeated(stored) => {
             let known: Known =

@@ -41,7 +41,7 @@ impl Row {
             path: received.path.clone(),
             at: Moment::new(received.at, place.now),
             answered: status_tag(received.answered),
-            size: bytes(received.body.len() as u64),
+            size: bytes(received.body_bytes),
             replays: received.replays.len(),
         }
     }
@@ -70,7 +70,8 @@ fn fresh_rows(
     after: ReceivedKey,
 ) -> Result<Fresh<ReceivedKey>, Failure> {
     let inbox = found(place)?;
-    let mut received = place.state.store.received(inbox.key, None, LIVE_ROWS_MAX)?;
+    let store = &place.state.store;
+    let (mut received, _) = store.received(inbox.key, None, LIVE_ROWS_MAX, 0)?;
     received.retain(|one| one.key > after);
     let newest = received.first().map_or(after, |one| one.key);
     if received.is_empty() {
@@ -154,6 +155,7 @@ fn page_of(place: &Place, inbox: &Inbox, received: &Received) -> ReceivedPage {
         (&name_of(inbox), format!("/inboxes/{}", inbox.token)),
     ];
     let headers = received.headers.iter();
+    let body = received.body.as_deref().unwrap_or_default();
     let replays = received.replays.iter().enumerate();
     let path = format!("/inboxes/{}/received/{id}/replays", inbox.token);
     ReceivedPage {
@@ -164,12 +166,12 @@ fn page_of(place: &Place, inbox: &Inbox, received: &Received) -> ReceivedPage {
         path: received.path.clone(),
         at: Moment::new(received.at, place.now),
         answered: status_tag(received.answered),
-        size: bytes(received.body.len() as u64),
+        size: bytes(received.body_bytes),
         headers: headers
-            .map(|(name, value)| Header::new(name, value, false))
+            .map(|(name, value)| Header::new(name, value, None))
             .collect(),
-        body: arrived::body(&received.body),
-        cut: arrived::is_long(&received.body),
+        body: arrived::body(body),
+        cut: arrived::is_long(body),
         download: format!("{itself}/body"),
         replays: replays
             .map(|(number, replay)| Again::new(place, number, replay))
@@ -199,7 +201,8 @@ pub(in super::super) async fn received(place: Place) -> Answered {
 /// `GET /inboxes/{token}/received/{rcv}/body`: the bytes as they came, as a file.
 pub(in super::super) async fn body(place: Place) -> Result<Response, Failure> {
     let inbox = found(&place)?;
-    Ok(arrived::download(received_asked(&place, &inbox)?.body))
+    let body = received_asked(&place, &inbox)?.body;
+    Ok(arrived::download(body.unwrap_or_default()))
 }
 
 /// `POST /inboxes/{token}/received/{rcv}/replays`
@@ -207,6 +210,7 @@ pub(in super::super) async fn replay(place: Place, form: Form) -> Answered {
     let inbox = found(&place)?;
     let received = received_asked(&place, &inbox)?;
     let url = form.get("url").trim();
+    let path = format!("/received/{}", place.id(received.key));
     let checked = place.state.control().check_destination(url).await;
     if let Err(problem) = checked.map_err(Problem::from) {
         if problem.errors.is_empty() {
@@ -219,12 +223,13 @@ pub(in super::super) async fn replay(place: Place, form: Form) -> Answered {
         };
         return Ok(written(StatusCode::UNPROCESSABLE_ENTITY, &page));
     }
-    let replayed =
-        place
-            .state
-            .engine
-            .replay_received(place.principal, &inbox, &received, url, None);
+    let replayed = place.state.engine.replay_received(
+        place.principal,
+        inbox.key,
+        received,
+        url.to_owned(),
+        None,
+    );
     replayed.await?;
-    let path = format!("/received/{}", place.id(received.key));
     Ok(back(&link(&place, &inbox, &path), "sent-again"))
 }

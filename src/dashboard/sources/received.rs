@@ -84,7 +84,7 @@ fn fresh_rows(
     let verdict = verdict_asked(params)?;
     let store = &place.state.store;
     let key = source.settings.key;
-    let (mut receipts, _) = store.list_receipts(key, verdict, None, LIVE_ROWS_MAX)?;
+    let (mut receipts, _) = store.list_receipts(key, verdict, None, LIVE_ROWS_MAX, 0)?;
     receipts.retain(|one| one.key > after);
     let newest = receipts.first().map_or(after, |one| one.key);
     if receipts.is_empty() {
@@ -163,10 +163,7 @@ fn page_of(
     let kept = receipt.body.as_deref().unwrap_or_default();
     let application = place.application_base(&place.id(source.settings.application));
     let token = source.verifier.token_header();
-    let header = |(name, value): &(String, Vec<u8>)| {
-        let is_token = token.is_some_and(|token| token.eq_ignore_ascii_case(name));
-        Header::new(name, value, is_token)
-    };
+    let header = |(name, value): &(String, Vec<u8>)| Header::new(name, value, token);
     let path = format!("/sources/{}/received/{id}", source.settings.slug);
     ReceivedPage {
         frame: Frame::new(place, Tab::Sources, &trail, "Request"),

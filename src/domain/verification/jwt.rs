@@ -14,7 +14,11 @@ use super::reason::Reason;
 use super::recipe::{Encoding, check_time};
 use super::request::{Place, View};
 use super::{KeyWanted, Surroundings, Unsettled, Verifier};
+use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
+
+/// Where Plaid's keys are when a source does not say.
+const PLAID_HOST: &str = "production.plaid.com";
 
 /// Bytes of a token that is looked at.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -193,7 +197,18 @@ impl<S: AsRef<str>> JwtRule<S> {
                 if !fits {
                     return Err(Reason::UnknownKey);
                 }
-                Ok(Some(KeyWanted::PlaidKey { kid }))
+                let host = verifier.setting("host").filter(|host| !host.is_empty());
+                let credentials = verifier.newest_secret().map(Secret::expose);
+                let credentials = credentials.unwrap_or_default().as_bytes();
+                let credentials = digest::digest(&digest::SHA256, credentials);
+                Ok(Some(KeyWanted::PlaidKey {
+                    host: host.unwrap_or(PLAID_HOST).to_owned(),
+                    credentials: *credentials
+                        .as_ref()
+                        .first_chunk()
+                        .expect("thirty-two bytes"),
+                    kid,
+                }))
             }
             KeySource::SecretsOrSetting => match verifier.setting("keysUrl") {
                 Some(url) if !url.is_empty() => Ok(Some(KeyWanted::KeySet {

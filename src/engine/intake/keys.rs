@@ -31,8 +31,6 @@ const FAILURE_KEPT: Duration = Duration::from_secs(5);
 /// Bytes of a certificate chain or a key set.
 const KEY_BYTES_MAX: usize = 64 * 1024;
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
-/// Where Plaid's keys are when a source does not say.
-const PLAID_HOST: &str = "production.plaid.com";
 
 #[derive(Clone)]
 struct Kept {
@@ -80,7 +78,6 @@ impl FetchedKeys {
         inner: &Inner,
         wanted: KeyWanted,
         secret: Option<&Secret>,
-        host: Option<&str>,
     ) -> Result<(), String> {
         let now = inner.clock.now();
         let failed = self.lock().get(&wanted).and_then(|kept| {
@@ -90,14 +87,17 @@ impl FetchedKeys {
         if let Some(detail) = failed {
             return Err(detail);
         }
-        let fetched = match request(&wanted, secret, host) {
+        let fetched = match request(&wanted, secret) {
             Ok(request) => body_of(inner.transport.send(request).await),
             Err(detail) => Err(detail),
         };
         let told = fetched.clone().map(|_| ());
         let mut all = self.lock();
         if all.len() >= KEPT_MAX {
-            all.clear();
+            let oldest = all.iter().min_by_key(|(_, kept)| kept.at);
+            if let Some(oldest) = oldest.map(|(wanted, _)| wanted.clone()) {
+                all.remove(&oldest);
+            }
         }
         all.insert(
             wanted,
@@ -110,20 +110,15 @@ impl FetchedKeys {
     }
 }
 
-fn request(
-    wanted: &KeyWanted,
-    secret: Option<&Secret>,
-    host: Option<&str>,
-) -> Result<OutboundRequest, String> {
+fn request(wanted: &KeyWanted, secret: Option<&Secret>) -> Result<OutboundRequest, String> {
     match wanted {
         KeyWanted::Certificate { url } | KeyWanted::KeySet { url } => get(url),
-        KeyWanted::PlaidKey { kid } => {
+        KeyWanted::PlaidKey { host, kid, .. } => {
             let credentials = secret.map(Secret::expose).unwrap_or_default();
             let (client, secret) = credentials
                 .split_once(':')
                 .ok_or("the secret is not client_id:secret")?;
             let body = json!({"client_id": client, "secret": secret, "key_id": kid});
-            let host = host.filter(|host| !host.is_empty()).unwrap_or(PLAID_HOST);
             let mut request = get(&format!("https://{host}/webhook_verification_key/get"))?;
             request.method = Method::POST;
             let json = HeaderValue::from_static("application/json");

@@ -67,7 +67,7 @@ async fn what_comes_is_seen_and_sent_on(name: &'static str, look: Look) {
     let to = other["url"].as_str().expect("a text");
     browser.fill("URL", to).await;
     browser.press("Replay").await;
-    browser.sees("It was sent.").await;
+    browser.sees("It was tried.").await;
     browser.sees("What came of replays").await;
     browser.screenshot("03-replayed").await;
     if look.scripts {
