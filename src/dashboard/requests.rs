@@ -250,6 +250,7 @@ async fn ask(place: &Place, input: RequestInput) -> Result<Request, Problem> {
 struct Leg {
     tag: Tag,
     detail: String,
+    body: Option<Well>,
     took: String,
     at: Moment,
 }
@@ -257,6 +258,7 @@ struct Leg {
 struct Refused {
     status: u16,
     reason: String,
+    body: Option<Well>,
     at: Moment,
 }
 
@@ -292,7 +294,11 @@ pub(super) async fn show(place: Place) -> Answered {
     let data = store.request_answer(key)?;
     let pretty = |text: &str| super::pretty::pretty(text).unwrap_or_else(|| text.to_owned());
     let id = place.id(key);
-    let tries = request.tries.iter().map(|one| Leg {
+    let well = |of: &str, number: usize, body: &str| {
+        (!body.is_empty()).then(|| Well::new(format!("{of}-{number}"), pretty(body)))
+    };
+    let tries = request.tries.iter().enumerate().map(|(number, one)| Leg {
+        body: well("try", number, &one.body),
         tag: match one.status {
             200 | 202 => Tag::new(Kind::Good, one.status.to_string()),
             0 => Tag::new(Kind::Bad, "No answer"),
@@ -302,7 +308,9 @@ pub(super) async fn show(place: Place) -> Answered {
         took: milliseconds(u64::from(one.took_us / 1000)),
         at: Moment::new(one.at, place.now),
     });
-    let refused = request.refused.iter().map(|one| Refused {
+    let refused = request.refused.iter().enumerate();
+    let refused = refused.map(|(number, one)| Refused {
+        body: well("refused", number, &one.body),
         status: one.status,
         reason: one.reason.clone(),
         at: Moment::new(one.at, place.now),

@@ -23,6 +23,8 @@ pub const INPUTS_BYTES_MAX: usize = 256 * 1024;
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Tries of the question, and answers that were refused, that are noted.
 pub const NOTED_MAX: usize = 20;
+/// Bytes that are kept of an answer that was not taken.
+pub const NOTED_BYTES_MAX: usize = 2 * 1024;
 /// Asks for nothing: any 200 is its answer.
 pub const VALIDATION: &str = "validation";
 /// Characters of a client id.
@@ -82,6 +84,8 @@ pub struct Try {
     pub status: u16,
     /// What came of it, in words.
     pub detail: String,
+    /// How the answer's body begins, when it was not taken; see [`noted`].
+    pub body: String,
 }
 
 /// Something that came to a link and was no answer.
@@ -90,6 +94,15 @@ pub struct RefusedAnswer {
     pub at: Timestamp,
     pub status: u16,
     pub reason: String,
+    /// How its body begins; see [`noted`].
+    pub body: String,
+}
+
+/// What the log keeps of an answer that was not taken, as text.
+#[must_use]
+pub fn noted(body: &[u8]) -> String {
+    let kept = &body[..body.len().min(NOTED_BYTES_MAX)];
+    String::from_utf8_lossy(kept).into_owned()
 }
 
 impl Request {

@@ -202,6 +202,7 @@ impl Engine {
                     at: now,
                     status: bad.status(),
                     reason: bad.to_string(),
+                    body: request::noted(body),
                 };
                 if let Err(WriteError::Store(error)) = store.note_refused(key, refused).await {
                     return Err(error.into());
@@ -420,11 +421,18 @@ fn judge(
         FirstAnswer::Later => "the answer will come to the link".to_owned(),
         FirstAnswer::Failed(reason) | FirstAnswer::Again(reason) => reason.clone(),
     };
+    let body = match (&found, &exchange.response) {
+        (FirstAnswer::Failed(_) | FirstAnswer::Again(_), Some(response)) => {
+            request::noted(&response.body)
+        }
+        _ => String::new(),
+    };
     let tried = Try {
         at: started,
         took_us: exchange.timing.total_us,
         status,
         detail,
+        body,
     };
     (tried, found)
 }

@@ -75,6 +75,8 @@ pub(super) struct TryShape {
     status_code: u16,
     /// What came of it.
     detail: String,
+    /// How the answer's body began, when it was not taken: the first 2 KB, as text.
+    body: String,
     /// How long that took.
     duration_ms: u32,
 }
@@ -89,6 +91,8 @@ pub(super) struct RefusedShape {
     status_code: u16,
     /// What was wrong with it.
     reason: String,
+    /// How its body began, as text: the first 2 KB.
+    body: String,
 }
 
 fn raw(text: &str) -> Box<RawValue> {
@@ -121,12 +125,14 @@ impl Shaper {
             timestamp: one.at,
             status_code: one.status,
             detail: one.detail.clone(),
+            body: one.body.clone(),
             duration_ms: one.took_us / 1000,
         });
         let refused = request.refused.iter().map(|one| RefusedShape {
             timestamp: one.at,
             status_code: one.status,
             reason: one.reason.clone(),
+            body: one.body.clone(),
         });
         Shape {
             status: request.state_name(now),

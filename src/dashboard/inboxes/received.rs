@@ -56,6 +56,9 @@ fn status_tag(status: u16) -> Tag {
 #[template(path = "dashboard/inboxes/_fresh.html")]
 struct FreshRows {
     rows: Vec<Row>,
+    /// Whether more may have come than is told.
+    gap: bool,
+    reload: String,
 }
 
 /// `GET /inboxes/{token}/live`: rows as they come.
@@ -81,6 +84,8 @@ fn fresh_rows(
     let rows = received.iter().rev();
     let page = FreshRows {
         rows: rows.map(|one| Row::new(place, &inbox, one)).collect(),
+        gap: received.len() == LIVE_ROWS_MAX,
+        reload: link(place, &inbox, ""),
     };
     let html = page.render().expect("a template that only writes texts");
     Ok(Fresh { html, newest })

@@ -67,6 +67,9 @@ pub(super) fn before_asked(place: &Place, params: &Params) -> Result<Option<Rece
 #[template(path = "dashboard/sources/_fresh.html")]
 struct FreshRows {
     rows: Vec<Row>,
+    /// Whether more may have come than is told.
+    gap: bool,
+    reload: String,
 }
 
 /// `GET /sources/{src}/live`: rows as they come.
@@ -94,6 +97,8 @@ fn fresh_rows(
     let rows = receipts.iter().rev();
     let page = FreshRows {
         rows: rows.map(|one| Row::new(place, &source, one)).collect(),
+        gap: receipts.len() == LIVE_ROWS_MAX,
+        reload: link(place, &source, ""),
     };
     let html = page.render().expect("a template that only writes texts");
     Ok(Fresh { html, newest })

@@ -828,16 +828,18 @@ fn requests() {
             took_us: 5,
             status: 202,
             detail: "d".to_owned(),
+            body: "b".to_owned(),
         }],
         refused: vec![RefusedAnswer {
             at: T,
             status: 403,
             reason: "r".to_owned(),
+            body: "c".to_owned(),
         }],
     };
     check(
         &request,
-        "0101020171027b7dfbe8b584a034000101fbe8b584a03405ca01016401fbe8b584a03493030172",
+        "0101020171027b7dfbe8b584a034000101fbe8b584a03405ca010164016201fbe8b584a0349303017201 63",
     );
     let answered = RequestV1 {
         state: RequestState::Answered {
