@@ -112,7 +112,7 @@ impl Row {
             question: request.question.clone(),
             tag: tag(request, place),
             detail: detail(request),
-            at: Moment::new(request.created(), place.now),
+            at: Moment::new(request.created, place.now),
         }
     }
 }
@@ -344,7 +344,7 @@ pub(super) async fn show(place: Place) -> Answered {
             endpoint.clone(),
             place.link(&format!("/endpoints/{endpoint}")),
         ),
-        created: Moment::new(request.created(), place.now),
+        created: Moment::new(request.created, place.now),
         settled: settled.map(|at| Moment::new(at, place.now)),
         id: Id::new(id),
         api: ApiCall::new("api-request", "GET", &place.api(&path), None),

@@ -119,7 +119,7 @@ pub(super) async fn index(place: Place) -> Answered {
             application: application_name(&place, source)?,
             verified: verified(counts),
             rejected: counts.rejected,
-            last: newest.first().map(|one| Moment::new(one.at(), place.now)),
+            last: newest.first().map(|one| Moment::new(one.at, place.now)),
             enabled: source.settings.enabled,
         });
     }

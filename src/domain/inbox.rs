@@ -1,5 +1,6 @@
 //! A URL that takes anything, keeps it, and shows it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,6 +93,8 @@ pub struct Received {
     pub body_bytes: u64,
     /// The status it was answered with.
     pub answered: u16,
+    /// Who connected; `None`: a delivery of this server.
+    pub peer: Option<IpAddr>,
     /// Where it was sent again, newest first.
     pub replays: Vec<Replay>,
 }

@@ -46,6 +46,8 @@ pub struct Request {
     pub question: String,
     /// A JSON object.
     pub inputs: String,
+    /// When it was made: keys only grow, clocks step back.
+    pub created: Timestamp,
     /// How long its caller wanted to wait.
     pub deadline: Timestamp,
     pub state: RequestState,
@@ -106,16 +108,10 @@ pub fn noted(body: &[u8]) -> String {
 }
 
 impl Request {
-    /// When it was made.
-    #[must_use]
-    pub fn created(&self) -> Timestamp {
-        self.key.made_at()
-    }
-
     /// When its link stops.
     #[must_use]
     pub fn link_ends(&self) -> Timestamp {
-        link_ends(self.key)
+        self.created.plus(LINK_LIFE)
     }
 
     /// Its state as the API names it.

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::FixedAnswer;
 use super::endpoint::is_secret_header;
 use super::header;
-use super::ids::{
-    ApplicationKey, EndpointKey, EnvironmentKey, Key, MessageKey, ReceivedKey, SourceKey,
-};
+use super::ids::{ApplicationKey, EndpointKey, EnvironmentKey, MessageKey, ReceivedKey, SourceKey};
 use super::message::{EVENT_TYPE_CHARS_MAX, is_event_type};
 use super::time::Timestamp;
 use super::verification::presets::{EventAnswer, TypeIn};
@@ -211,6 +209,8 @@ impl Verdict {
 pub struct Receipt {
     pub key: ReceivedKey,
     pub source: SourceKey,
+    /// When it came: keys only grow, clocks step back.
+    pub at: Timestamp,
     pub verdict: Verdict,
     /// Why, in words; what kind of handshake; which it repeats. Empty when
     /// there is nothing to say.
@@ -237,12 +237,6 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// When it came.
-    #[must_use]
-    pub fn at(&self) -> Timestamp {
-        self.key.made_at()
-    }
-
     /// Whether all of its body is kept.
     #[must_use]
     pub fn is_whole(&self) -> bool {

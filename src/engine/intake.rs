@@ -591,7 +591,7 @@ async fn verify_again(
         body,
         peer: receipt.peer,
     };
-    let came = receipt.at();
+    let came = receipt.at;
     match find(inner, source, &verifier, &arrival, came).await {
         Found::Event(event) => {
             let judgement = Judgement {

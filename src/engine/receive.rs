@@ -188,6 +188,7 @@ pub(super) async fn deliver_to_inbox(
         path: path.to_owned(),
         headers: list(&outgoing.headers),
         body: outgoing.body,
+        peer: None,
     };
     let before = inner.clock.now();
     let outcome = take_in(inner, token, received).await;

@@ -52,20 +52,19 @@ async fn take_in(
     let headers = cookies::without_sessions(headers);
     let below = uri.path().strip_prefix(INBOX_PATH).unwrap_or_default();
     let token = below.split('/').next().unwrap_or_default();
+    let peer = peer.map(|Extension(peer)| peer);
     if let Some(source) = state.engine.source(token) {
-        let peer = peer.map(|Extension(peer)| peer);
         return sources::take_in(&state, source, peer, (&method, &uri, &headers), body).await;
     }
-    keep(&state, token, &method, &uri, &headers, body).await
+    keep(&state, token, peer, (&method, &uri, &headers), body).await
 }
 
 /// Keeps what came, then answers.
 async fn keep(
     state: &AppState,
     token: &str,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
+    peer: Option<PeerAddr>,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
     body: Body,
 ) -> Result<Response, Problem> {
     if matches!(*method, Method::TRACE | Method::CONNECT) {
@@ -86,6 +85,7 @@ async fn keep(
         path: path_below(uri, token),
         headers: receive::list(headers),
         body,
+        peer: peer.map(|peer| peer.0.ip()),
     };
     match state.engine.take_in(token, received).await {
         Ok(Kept {

@@ -1,5 +1,7 @@
 //! Inboxes, and what they took in.
 
+use std::net::IpAddr;
+
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::cipher::Cipher;
@@ -27,6 +29,7 @@ pub struct NewReceived {
     pub path: String,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: bytes::Bytes,
+    pub peer: Option<IpAddr>,
 }
 
 /// A request that was kept, and the inbox that answers it.
@@ -433,6 +436,7 @@ impl Operation for Receive {
             body_bytes: self.received.body.len() as u64,
             body: None,
             answered,
+            peer: self.received.peer,
             replays: Vec::new(),
         };
         let key = received.key;

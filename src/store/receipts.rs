@@ -105,6 +105,7 @@ impl Store {
             judgement,
             event,
             before: None,
+            came: None,
         };
         self.write_once(operation).await
     }
@@ -125,6 +126,7 @@ impl Store {
             judgement,
             event,
             before: Some(receipt.key),
+            came: Some(receipt.at),
         };
         self.write(operation, idempotent).await
     }
@@ -359,6 +361,7 @@ fn keep(
     let receipt = Receipt {
         key: batch.key(),
         source: source.settings.key,
+        at: batch.now,
         verdict: judgement.verdict,
         reason: judgement.reason,
         method: arrival.method,
@@ -396,6 +399,8 @@ struct Take {
     event: NewEvent,
     /// The receipt that it has already.
     before: Option<ReceivedKey>,
+    /// When it came, if that is not now.
+    came: Option<Timestamp>,
 }
 
 enum TakePlan {
@@ -504,6 +509,7 @@ impl Operation for Take {
         let receipt = Receipt {
             key: received,
             source: self.source,
+            at: self.came.unwrap_or(batch.now),
             verdict: Verdict::Accepted,
             reason: self.judgement.reason,
             method: self.arrival.method,

@@ -298,6 +298,7 @@ impl Operation for Create {
             endpoint: self.new.endpoint,
             question: self.new.question,
             inputs: self.new.inputs,
+            created: batch.now,
             deadline: batch.now.plus(self.new.timeout),
             state: RequestState::Pending { handed_over: false },
             tries: Vec::new(),

@@ -788,6 +788,7 @@ pub(super) struct ReceivedV1 {
     pub(super) sealed: Vec<u8>,
     body_bytes: u64,
     answered: u16,
+    peer: Option<IpAddr>,
     pub(super) replays: Vec<Replay>,
 }
 row!(ReceivedV1, 1);
@@ -803,6 +804,7 @@ impl ReceivedV1 {
             sealed,
             body_bytes: received.body_bytes,
             answered: received.answered,
+            peer: received.peer,
             replays: received.replays,
         }
     }
@@ -817,6 +819,7 @@ impl ReceivedV1 {
             body: None,
             body_bytes: self.body_bytes,
             answered: self.answered,
+            peer: self.peer,
             replays: self.replays,
         }
     }
@@ -1058,6 +1061,7 @@ impl SourceV1 {
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct ReceiptV1 {
+    at: Timestamp,
     verdict: Judged,
     reason: String,
     method: String,
@@ -1091,6 +1095,7 @@ impl ReceiptV1 {
     /// Without the values of secret headers, which are in `sealed`.
     pub(super) fn new(receipt: Receipt, sealed: Vec<u8>) -> Self {
         Self {
+            at: receipt.at,
             verdict: receipt.verdict,
             reason: receipt.reason,
             method: receipt.method,
@@ -1111,6 +1116,7 @@ impl ReceiptV1 {
         Receipt {
             key,
             source,
+            at: self.at,
             verdict: self.verdict,
             reason: self.reason,
             method: self.method,
@@ -1187,6 +1193,7 @@ pub(super) struct RequestV1 {
     pub(super) endpoint: EndpointKey,
     question: String,
     inputs: String,
+    created: Timestamp,
     deadline: Timestamp,
     state: RequestState,
     tries: Vec<Try>,
@@ -1201,6 +1208,7 @@ impl From<&Request> for RequestV1 {
             endpoint: request.endpoint,
             question: request.question.clone(),
             inputs: request.inputs.clone(),
+            created: request.created,
             deadline: request.deadline,
             state: request.state.clone(),
             tries: request.tries.clone(),
@@ -1217,6 +1225,7 @@ impl RequestV1 {
             endpoint: self.endpoint,
             question: self.question,
             inputs: self.inputs,
+            created: self.created,
             deadline: self.deadline,
             state: self.state,
             tries: self.tries,

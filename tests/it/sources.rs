@@ -1,9 +1,12 @@
 //! Sources: what others send is verified, logged, accepted and delivered on.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use hookpost::store::Store;
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use crate::support::app::{Answer, Options, TestApp};
 use crate::support::sink::{Reply, Sink};
@@ -660,4 +663,43 @@ async fn a_scheme_of_ones_own_verifies() {
     send(&app, "/in/own", &good, "{ }").await.ok(401);
     app.advance(Duration::from_secs(301)).await;
     send(&app, "/in/own", &good, "{}").await.ok(401);
+}
+
+fn hmac_hex(key: &str, text: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any key");
+    mac.update(text.as_bytes());
+    let bytes = mac.finalize().into_bytes();
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Keys only grow; what came is judged by the clock of its moment all the same.
+#[tokio::test]
+async fn a_clock_that_stepped_back_makes_nothing_late() {
+    let app = TestApp::start().await;
+    let application = app.application().await;
+    let verification = json!({"preset": "stripe", "secrets": ["old"]});
+    let made = json!({"verification": verification});
+    source(&app, &application, "stepped", made).await;
+    let now = app.now();
+    app.clock.set_ahead(Duration::from_hours(26));
+    // Its key is of then.
+    app.application().await;
+    app.clock.set_ahead(Duration::ZERO);
+    let at = app.now().as_secs();
+    let body = r#"{"id":"evt_1","type":"a.b"}"#;
+    let mac = hmac_hex("new", &format!("{at}.{body}"));
+    let signed = format!("t={at},v1={mac}");
+    let headers = [("stripe-signature", signed.as_str())];
+    send(&app, "/in/stepped", &headers, body).await.ok(401);
+    let log = received(&app, "stepped", 1).await;
+    assert_eq!(log[0]["timestamp"], now.0);
+    let path = format!(
+        "{SOURCES}/stepped/received/{}/verifications",
+        log[0]["id"].as_str().unwrap()
+    );
+    let again = app.post(&path, json!({"secret": "new"})).await.ok(200);
+    assert_eq!(again.json()["verdict"], "accepted", "{}", again.text());
 }

@@ -95,6 +95,8 @@ pub(super) struct ReceivedShape {
     body_encoding: &'static str,
     /// What it was answered.
     answer_status: u16,
+    /// The address of whoever connected; null for a delivery of this server.
+    peer: Option<String>,
     /// Where it was sent again, newest first; the last 10.
     replays: Vec<ReplayShape>,
 }
@@ -140,6 +142,7 @@ fn received_shape(received: &Received, state: &AppState) -> ReceivedShape {
         body: body.text,
         body_encoding: body.encoding,
         answer_status: received.answered,
+        peer: received.peer.map(|peer| peer.to_string()),
         replays: received.replays.iter().map(replay_shape).collect(),
     }
 }

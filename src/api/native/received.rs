@@ -107,7 +107,7 @@ fn shape(receipt: &Receipt, source: &LiveSource, ids: &Ids) -> Shape {
     let header = |(name, value): &(String, Vec<u8>)| (name.clone(), shown(name, value, token));
     Shape {
         id: ids.text(receipt.key),
-        timestamp: receipt.at(),
+        timestamp: receipt.at,
         verdict: receipt.verdict.name(),
         reason: receipt.reason.clone(),
         method: receipt.method.clone(),

@@ -145,7 +145,7 @@ impl Shaper {
             link_ends: request.link_ends(),
             tries: tries.collect(),
             refused: refused.collect(),
-            created: request.created(),
+            created: request.created,
             settled,
             id,
         }

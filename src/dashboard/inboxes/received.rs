@@ -130,6 +130,7 @@ struct ReceivedPage {
     at: Moment,
     answered: Tag,
     size: String,
+    peer: Option<String>,
     headers: Vec<Header>,
     body: Option<Well>,
     cut: bool,
@@ -172,6 +173,7 @@ fn page_of(place: &Place, inbox: &Inbox, received: &Received) -> ReceivedPage {
         at: Moment::new(received.at, place.now),
         answered: status_tag(received.answered),
         size: bytes(received.body_bytes),
+        peer: received.peer.map(|peer| peer.to_string()),
         headers: headers
             .map(|(name, value)| Header::new(name, value, None))
             .collect(),

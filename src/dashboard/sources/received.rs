@@ -47,7 +47,7 @@ impl Row {
             path: receipt.path.clone(),
             size: bytes(receipt.body_bytes),
             answered: receipt.answered,
-            at: Moment::new(receipt.at(), place.now),
+            at: Moment::new(receipt.at, place.now),
             unkept: receipt.unkept,
         }
     }
@@ -180,7 +180,7 @@ fn page_of(
         reason: receipt.reason.clone(),
         method: receipt.method.clone(),
         path: receipt.path.clone(),
-        at: Moment::new(receipt.at(), place.now),
+        at: Moment::new(receipt.at, place.now),
         answered: receipt.answered,
         took: microseconds(receipt.took_us),
         peer: receipt.peer.map(|peer| peer.to_string()),

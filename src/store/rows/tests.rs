@@ -300,6 +300,7 @@ fn what_surrounds_messages_has_its_bytes() {
         sealed: vec![9],
         body_bytes: 300,
         answered: 204,
+        peer: Some("192.0.2.7".parse().unwrap()),
         replays: vec![Replay {
             at: T,
             url: "http://a/".into(),
@@ -311,7 +312,7 @@ fn what_surrounds_messages_has_its_bytes() {
     };
     check(
         &received,
-        "01fbe8b584a03404504f5354042f613f620103782d610200ff0109ac02cc01 01fbe8b584a03409687474703a2f2f612f00026e6f0162ac02",
+        "01fbe8b584a03404504f5354042f613f620103782d610200ff0109ac02cc01 0100c0000207 01fbe8b584a03409687474703a2f2f612f00026e6f0162ac02",
     );
     let answer = AnswerV1 {
         status: 202,
@@ -776,6 +777,7 @@ fn sources_and_what_came_to_them() {
     };
     check(&secrets, "010101730101610162");
     let receipt = ReceiptV1 {
+        at: Timestamp(9),
         verdict: Judged::Rejected,
         reason: "r".to_owned(),
         method: "POST".to_owned(),
@@ -792,7 +794,7 @@ fn sources_and_what_came_to_them() {
     };
     check(
         &receipt,
-        "0101017204504f5354022f70010168017600ac020001016b91030c0100c000020704",
+        "010901017204504f5354022f70010168017600ac020001016b91030c0100c000020704",
     );
     check(&SecretHeadersV1(vec![(1, b"v".to_vec())]), "0101010176");
     let counts = Counts {
@@ -821,6 +823,7 @@ fn requests() {
         endpoint: EndpointKey::from_u64(2),
         question: "q".to_owned(),
         inputs: "{}".to_owned(),
+        created: Timestamp(7),
         deadline: T,
         state: RequestState::Pending { handed_over: true },
         tries: vec![Try {
@@ -839,7 +842,7 @@ fn requests() {
     };
     check(
         &request,
-        "0101020171027b7dfbe8b584a034000101fbe8b584a03405ca010164016201fbe8b584a0349303017201 63",
+        "0101020171027b7d07fbe8b584a034000101fbe8b584a03405ca010164016201fbe8b584a0349303017201 63",
     );
     let answered = RequestV1 {
         state: RequestState::Answered {
@@ -853,7 +856,7 @@ fn requests() {
     };
     check(
         &answered,
-        "0101020171027b7dfbe8b584a03401fbe8b584a0340103030303030303030303030303030303030303030303030303030303030303030000",
+        "0101020171027b7d07fbe8b584a03401fbe8b584a0340103030303030303030303030303030303030303030303030303030303030303030000",
     );
     let failed = RequestV1 {
         state: RequestState::Failed {
@@ -864,7 +867,7 @@ fn requests() {
     };
     check(
         &failed,
-        "0101020171027b7dfbe8b584a03402fbe8b584a03401720000",
+        "0101020171027b7d07fbe8b584a03402fbe8b584a03401720000",
     );
 }
 

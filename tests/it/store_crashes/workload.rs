@@ -479,6 +479,7 @@ async fn received(store: &Store, token: &str, body: Vec<u8>) -> Result<Done, Wri
         path: "/".to_owned(),
         headers: Vec::new(),
         body: body.into(),
+        peer: None,
     };
     Ok(Done::of(&store.receive(inbox.key, received).await?))
 }

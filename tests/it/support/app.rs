@@ -74,6 +74,8 @@ pub(crate) struct TestClock {
 #[derive(Default)]
 struct ClockState {
     passed: Duration,
+    /// How far the wall clock is ahead of what has passed.
+    ahead: Duration,
     next_sleeper: u64,
     sleepers: HashMap<u64, (Duration, Option<Waker>)>,
 }
@@ -81,6 +83,12 @@ struct ClockState {
 impl TestClock {
     fn lock(&self) -> MutexGuard<'_, ClockState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the wall clock ahead of what has passed; no more than that later, it
+    /// steps back.
+    pub(crate) fn set_ahead(&self, ahead: Duration) {
+        self.lock().ahead = ahead;
     }
 
     /// Lets `wait` pass, and wakes all who slept until then.
@@ -101,7 +109,8 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        START.plus(self.lock().passed)
+        let state = self.lock();
+        START.plus(state.passed + state.ahead)
     }
 
     fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {

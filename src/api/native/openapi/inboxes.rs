@@ -152,6 +152,7 @@ fn received() -> Value {
         "body": "{\"order\": 42, \"total\": \"19.90\"}",
         "bodyEncoding": "utf-8",
         "answerStatus": 200,
+        "peer": "192.0.2.7",
         "replays": [replay()],
     })
 }
