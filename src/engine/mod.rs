@@ -13,6 +13,7 @@ pub mod requests;
 mod schedule;
 mod send;
 pub mod transport;
+mod turns;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,13 +21,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::TrustAnchor;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use self::intake::{Awaited, Intake};
-use self::requests::{Rendezvous, Turns};
+use self::requests::Rendezvous;
 use self::schedule::{Dispatch, Scheduler};
 use self::transport::Transport;
-use crate::domain::ids::{EndpointKey, MessageKey};
+use self::turns::Turns;
+use crate::domain::ids::{EndpointKey, EnvironmentKey, MessageKey};
 use crate::domain::time::Timestamp;
 use crate::seams::clock::SharedClock;
 use crate::seams::entropy::SharedEntropy;
@@ -69,9 +71,9 @@ pub(crate) struct Inner {
     intake: Intake,
     awaited: Awaited,
     rendezvous: Rendezvous,
-    turns: Turns,
+    turns: Turns<EndpointKey>,
     /// Whose received request may be on its way again.
-    replays: Arc<Semaphore>,
+    replays: Turns<EnvironmentKey>,
     scheduler: Mutex<Scheduler>,
     /// Wakes the task that reads the table and waits for what is due.
     wake: Notify,
@@ -112,8 +114,8 @@ impl Engine {
             intake: Intake::default(),
             awaited: Awaited::default(),
             rendezvous: Rendezvous::default(),
-            turns: Turns::default(),
-            replays: Arc::new(Semaphore::new(receive::REPLAYS_AT_ONCE)),
+            turns: requests::turns(),
+            replays: receive::turns(),
             scheduler,
             wake: Notify::new(),
             ended: Notify::new(),

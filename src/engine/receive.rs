@@ -7,11 +7,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::place::{self, Outgoing, Place};
+use super::turns::Turns;
 use super::{Engine, Inner};
 use crate::domain::answer::{FixedAnswer, takes_body};
 use crate::domain::attempt::{CapturedResponse, Exchange, Outcome, Timing};
 use crate::domain::header;
-use crate::domain::ids::InboxKey;
+use crate::domain::ids::{EnvironmentKey, InboxKey};
 use crate::domain::inbox::{REPLAY_BODY_BYTES_MAX, Received, Replay};
 use crate::domain::principal::Principal;
 use crate::domain::time::Timestamp;
@@ -22,8 +23,15 @@ pub const INBOX_PATH: &str = "/in/";
 
 /// For a replay, from resolving to the last byte of the answer.
 const REPLAY_LIMIT: Duration = Duration::from_secs(20);
-/// Replays of received requests that are on their way at once.
-pub(super) const REPLAYS_AT_ONCE: usize = 16;
+/// Replays of received requests that are on their way at once, of one
+/// environment and in all.
+const REPLAYS_OF_ONE_MAX: usize = 8;
+const REPLAYS_MAX: usize = 32;
+
+/// Whose received request may be on its way again.
+pub(super) fn turns() -> Turns<EnvironmentKey> {
+    Turns::new(REPLAYS_OF_ONE_MAX, REPLAYS_MAX)
+}
 
 /// Why a request was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -67,10 +75,8 @@ impl Engine {
         url: String,
         idempotent: Option<Idempotent<Replay>>,
     ) -> Result<Written<Replay>, ReplayError> {
-        let turns = Arc::clone(&self.inner.replays);
-        let Ok(turn) = turns.try_acquire_owned() else {
-            return Err(ReplayError::TooMany);
-        };
+        let turn = self.inner.replays.try_take(principal.scope.environment);
+        let turn = turn.ok_or(ReplayError::TooMany)?;
         let inner = Arc::clone(&self.inner);
         let replaying = self.inner.runtime.spawn(async move {
             let _turn = turn;

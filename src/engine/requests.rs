@@ -4,9 +4,8 @@
 //! A request is on disk before its question is sent, so its link works whatever
 //! happens afterwards. What is unanswered at a start is asked once more.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,10 +13,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::place::{self, Outgoing, Place};
+use super::turns::Turns;
 use super::{Engine, Inner};
 use crate::domain::attempt::{Exchange, Outcome, USER_AGENT};
 use crate::domain::endpoint::{Endpoint, LiveEndpoint};
@@ -73,42 +73,9 @@ const OPEN_AT_ONE_MAX: usize = 64;
 /// Questions open at once in all.
 const OPEN_MAX: usize = 1024;
 
-/// Whose turn it is to be sent.
-pub(super) struct Turns {
-    all: Arc<Semaphore>,
-    /// As long as somebody has a turn there, or waits for one.
-    each: Mutex<HashMap<EndpointKey, Weak<Semaphore>>>,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(OPEN_MAX)),
-            each: Mutex::default(),
-        }
-    }
-}
-
-impl Turns {
-    /// A turn to ask this endpoint, first come, first served. It ends when what
-    /// is returned is dropped.
-    async fn take(&self, endpoint: EndpointKey) -> [OwnedSemaphorePermit; 2] {
-        let own = self.of(endpoint);
-        let own = own.acquire_owned().await.expect("never closed");
-        let all = Arc::clone(&self.all).acquire_owned().await;
-        [own, all.expect("never closed")]
-    }
-
-    fn of(&self, endpoint: EndpointKey) -> Arc<Semaphore> {
-        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(there) = each.get(&endpoint).and_then(Weak::upgrade) {
-            return there;
-        }
-        each.retain(|_, of| of.strong_count() > 0);
-        let new = Arc::new(Semaphore::new(OPEN_AT_ONE_MAX));
-        each.insert(endpoint, Arc::downgrade(&new));
-        new
-    }
+/// Whose turn it is to be asked.
+pub(super) fn turns() -> Turns<EndpointKey> {
+    Turns::new(OPEN_AT_ONE_MAX, OPEN_MAX)
 }
 
 /// What a link says to what came to it.

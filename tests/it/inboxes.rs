@@ -709,15 +709,46 @@ async fn so_many_replays_are_on_their_way_at_once() {
     let sink = Sink::start([]).await;
     sink.always(Reply::status(200).held());
     let to = json!({"url": sink.url()});
-    let sixteen = (0..16).map(|_| app.post(&path, to.clone()));
-    let (all, ()) = tokio::join!(futures_util::future::join_all(sixteen), async {
-        sink.wait_for(16).await;
+    let eight = (0..8).map(|_| app.post(&path, to.clone()));
+    let (all, ()) = tokio::join!(futures_util::future::join_all(eight), async {
+        sink.wait_for(8).await;
         let refused = app.post(&path, to.clone()).await.ok(409).json();
         assert_eq!(refused["code"], "too_many_replays");
-        sink.release(16);
+        // Another environment has its own share.
+        let other = app
+            .post("/api/v1/environments", json!({"name": "other"}))
+            .await;
+        let made = json!({
+            "name": "other", "environment": other.ok(201).id(), "scopes": ["admin"],
+        });
+        let key = app.post("/api/v1/keys", made).await.ok(201).json();
+        let key = format!("Bearer {}", key["key"].as_str().unwrap());
+        let ask = async |method: &str, path: &str, body: Value| {
+            let call = app.request(method, path).header("authorization", &key);
+            call.json(&body)
+                .send()
+                .await
+                .ok(if path == INBOXES { 201 } else { 200 })
+                .json()
+        };
+        let theirs = ask("POST", INBOXES, json!({})).await;
+        let token = theirs["token"].as_str().unwrap().to_owned();
+        let call = app.request("POST", &format!("/in/{token}"));
+        call.without_key().send().await.ok(200);
+        let listed = format!("{INBOXES}/{token}/received");
+        let listed = app.request("GET", &listed).header("authorization", &key);
+        let id = listed.send().await.ok(200).items()[0]["id"].clone();
+        let path = format!(
+            "{INBOXES}/{token}/received/{}/replays",
+            id.as_str().unwrap()
+        );
+        tokio::join!(ask("POST", &path, to.clone()), async {
+            sink.wait_for(9).await;
+            sink.release(9);
+        });
     });
     for answer in all {
         answer.ok(200);
     }
-    assert_eq!(sink.count(), 16);
+    assert_eq!(sink.count(), 9);
 }
