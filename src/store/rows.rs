@@ -953,7 +953,7 @@ row!(TotalsV1, 1);
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct SourceV1 {
-    environment: EnvironmentKey,
+    pub(super) environment: EnvironmentKey,
     pub(super) application: ApplicationKey,
     name: String,
     pub(super) slug: String,

@@ -13,7 +13,7 @@ use super::tables::{SOURCES, Tables};
 use super::writer::{Batch, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError, sweep};
 use crate::domain::audit::AuditAction;
-use crate::domain::ids::{ApplicationKey, Key, SourceKey};
+use crate::domain::ids::{ApplicationKey, EnvironmentKey, Key, SourceKey};
 use crate::domain::principal::{Principal, Scope};
 use crate::domain::secret::Secret;
 use crate::domain::source::{LiveSource, SOURCES_MAX, Source, SourceChange};
@@ -173,20 +173,38 @@ fn covered_source(
     found.ok_or(Refusal::NoSource)
 }
 
+/// Whether a source of the environment may have the slug. One that a source of
+/// another had is not free: its senders still send there.
 fn slug_is_free(
     slug: &str,
     own: Option<SourceKey>,
+    environment: EnvironmentKey,
     tables: &Tables<'_>,
 ) -> Result<Result<(), Refusal>, StoreError> {
     let holder = tables.source_slugs.get(slug.as_bytes())?;
     let other = holder
         .is_some_and(|key| own.is_none_or(|own| own.as_u64() != u64::from_be_bytes(*key.value())));
+    let former = tables.former_slugs.get(slug.as_bytes())?;
+    let elsewhere =
+        former.is_some_and(|of| u64::from_be_bytes(*of.value()) != environment.as_u64());
     let inbox = tables.inbox_tokens.get(slug.as_bytes())?.is_some();
-    Ok(if other || inbox {
+    Ok(if other || elsewhere || inbox {
         Err(Refusal::SlugTaken)
     } else {
         Ok(())
     })
+}
+
+/// Frees a slug, for sources of its environment.
+fn free_slug(
+    slug: &str,
+    environment: EnvironmentKey,
+    tables: &mut Tables<'_>,
+) -> Result<(), StoreError> {
+    tables.source_slugs.remove(slug.as_bytes())?;
+    let environment = environment.as_u64().to_be_bytes();
+    tables.former_slugs.insert(slug.as_bytes(), &environment)?;
+    Ok(())
 }
 
 fn audit(
@@ -242,6 +260,7 @@ impl Operation for Create {
         slug_is_free(
             self.change.slug.as_deref().unwrap_or_default(),
             None,
+            environment,
             tables,
         )
     }
@@ -293,7 +312,8 @@ impl Operation for Update {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if let Some(slug) = &self.change.slug
-            && let Err(refusal) = slug_is_free(slug, Some(self.key), tables)?
+            && let Err(refusal) =
+                slug_is_free(slug, Some(self.key), source.settings.environment, tables)?
         {
             return Ok(Err(refusal));
         }
@@ -314,9 +334,7 @@ impl Operation for Update {
         self.change.apply(&mut source);
         source.updated = batch.now;
         if source.slug != before.settings.slug {
-            tables
-                .source_slugs
-                .remove(before.settings.slug.as_bytes())?;
+            free_slug(&before.settings.slug, source.environment, tables)?;
         }
         if rotates {
             let done = AuditAction::SecretRotated;
@@ -429,7 +447,7 @@ pub(super) fn remove(
 ) -> Result<(), StoreError> {
     let key = source.key.as_u64();
     tables.sources.remove(&key.to_be_bytes())?;
-    tables.source_slugs.remove(source.slug.as_bytes())?;
+    free_slug(&source.slug, source.environment, tables)?;
     sweep::mark(key, sweep::Kind::Source, tables)?;
     batch.overlay.remove_source(source.key);
     Ok(())
@@ -447,12 +465,13 @@ pub(super) fn remove_all_of(
         let (key, value) = row?;
         let row: SourceV1 = decode(value.value())?;
         if row.application == application {
-            owned.push((u64::from_be_bytes(*key.value()), row.slug));
+            let key = u64::from_be_bytes(*key.value());
+            owned.push((key, row.slug, row.environment));
         }
     }
-    for (key, slug) in owned {
+    for (key, slug, environment) in owned {
         tables.sources.remove(&key.to_be_bytes())?;
-        tables.source_slugs.remove(slug.as_bytes())?;
+        free_slug(&slug, environment, tables)?;
         sweep::mark(key, sweep::Kind::Source, tables)?;
         batch.overlay.remove_source(SourceKey::from_u64(key));
     }

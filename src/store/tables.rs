@@ -110,6 +110,8 @@ tables! {
     sources, SOURCES = "sources": &'static [u8; 8] => &'static [u8];
     /// slug → source
     source_slugs, SOURCE_SLUGS = "source_slugs": &'static [u8] => &'static [u8; 8];
+    /// slug that a source had → environment, which alone may have it again
+    former_slugs, FORMER_SLUGS = "former_slugs": &'static [u8] => &'static [u8; 8];
     /// source, received → [`ReceiptV1`](super::rows::ReceiptV1), of accepted ones: kept as long as their messages
     receipts, RECEIPTS = "receipts": &'static [u8; 16] => &'static [u8];
     /// source, received → [`ReceiptV1`](super::rows::ReceiptV1), of all others: the newest

@@ -703,3 +703,36 @@ async fn a_clock_that_stepped_back_makes_nothing_late() {
     let again = app.post(&path, json!({"secret": "new"})).await.ok(200);
     assert_eq!(again.json()["verdict"], "accepted", "{}", again.text());
 }
+
+/// Senders go on using a URL after its source is gone.
+#[tokio::test]
+async fn a_slug_stays_with_its_environment() {
+    let app = TestApp::start().await;
+    let application = app.application().await;
+    let open = json!({"verification": {"preset": "none"}});
+    source(&app, &application, "ours", open.clone()).await;
+    let renamed = json!({"slug": "ours-now"});
+    app.put(&format!("{SOURCES}/ours"), renamed).await.ok(200);
+    app.delete(&format!("{SOURCES}/ours-now")).await.ok(200);
+    let other = app
+        .post("/api/v1/environments", json!({"name": "other"}))
+        .await;
+    let made = json!({"name": "o", "environment": other.ok(201).id(), "scopes": ["admin"]});
+    let key = app.post("/api/v1/keys", made).await.ok(201).json();
+    let key = format!("Bearer {}", key["key"].as_str().unwrap());
+    let ask = async |path: &str, body: Value| {
+        let call = app.request("POST", path).header("authorization", &key);
+        call.json(&body).send().await
+    };
+    let theirs = ask("/api/v1/applications", json!({"name": "theirs"})).await;
+    let theirs = theirs.ok(201).id();
+    for slug in ["ours", "ours-now"] {
+        let body = json!({
+            "application": theirs, "slug": slug, "verification": {"preset": "none"},
+        });
+        let refused = ask(SOURCES, body).await.ok(409).json();
+        assert_eq!(refused["code"], "slug_taken", "{slug}");
+        source(&app, &application, slug, open.clone()).await;
+    }
+    checked(&app.store);
+}
