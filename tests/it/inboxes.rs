@@ -475,14 +475,8 @@ async fn something_received_is_sent_to_another_url() {
 #[tokio::test]
 async fn ten_replays_are_remembered_and_what_has_no_answer_says_why() {
     let app = TestApp::start().await;
-    let (token, url) = inbox(&app, json!({})).await;
-    let path = url.strip_prefix(&app.public_url).unwrap();
-    let call = app.request("POST", path).without_key();
-    call.body("x").send().await.ok(200);
-    let id = received(&app, &token).await[0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (token, _) = inbox(&app, json!({})).await;
+    let id = kept(&app, &token, &[], b"x".to_vec()).await;
     let one = format!("{INBOXES}/{token}/received/{id}");
     // To an inbox of this server it goes inside the process.
     let (other, other_url) = inbox(&app, json!({"answerStatus": 299})).await;
@@ -519,13 +513,7 @@ async fn nothing_is_replayed_to_where_nothing_may_go() {
     .await;
     let (token, url) = inbox(&app, json!({})).await;
     let (other, _) = inbox(&app, json!({})).await;
-    let path = url.strip_prefix(&app.public_url).unwrap();
-    let call = app.request("POST", path).without_key();
-    call.body("x").send().await.ok(200);
-    let id = received(&app, &token).await[0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = kept(&app, &token, &[], b"x".to_vec()).await;
     let one = format!("{INBOXES}/{token}/received/{id}");
     for url in [
         "http://127.0.0.1:9/",
