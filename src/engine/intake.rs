@@ -7,7 +7,8 @@
 mod budget;
 mod keys;
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -660,33 +661,37 @@ pub(super) async fn deliver_to_source(
 struct Forget {
     inner: Arc<Inner>,
     endpoint: EndpointKey,
-    of: Arc<OnceLock<MessageKey>>,
+    of: Arc<Mutex<Waiting>>,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// A message that has no key yet.
+    ForMessage,
+    For(MessageKey),
+    ForNothing,
 }
 
 impl Drop for Forget {
     fn drop(&mut self) {
-        if let Some(message) = self.of.get() {
-            self.inner.awaited.forget(*message, self.endpoint);
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Waiting::For(message) = *of {
+            self.inner.awaited.forget(message, self.endpoint);
         }
+        *of = Waiting::ForNothing;
     }
 }
 
 /// Who waits for the answer of an endpoint to a message.
 #[derive(Default)]
-pub(super) struct Awaited(
-    std::sync::Mutex<std::collections::HashMap<(MessageKey, EndpointKey), Waiter>>,
-);
+pub(super) struct Awaited(Mutex<HashMap<(MessageKey, EndpointKey), Waiter>>);
 
 type Waiter = oneshot::Sender<(u16, CapturedResponse)>;
 
 impl Awaited {
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<(MessageKey, EndpointKey), Waiter>>
-    {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<(MessageKey, EndpointKey), Waiter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a waiter in as soon as its message has a key; it is taken out when
@@ -696,7 +701,7 @@ impl Awaited {
         endpoint: EndpointKey,
         waiter: Waiter,
     ) -> (Box<dyn FnOnce(MessageKey) + Send>, Forget) {
-        let of = Arc::new(OnceLock::new());
+        let of = Arc::new(Mutex::new(Waiting::ForMessage));
         let forget = Forget {
             inner: Arc::clone(inner),
             endpoint,
@@ -704,9 +709,12 @@ impl Awaited {
         };
         let inner = Arc::clone(inner);
         let announce = move |message| {
-            inner.awaited.lock().insert((message, endpoint), waiter);
-            // Told once.
-            let _ = of.set(message);
+            let mut of = of.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever waited may have gone before the message was on disk.
+            if *of == Waiting::ForMessage {
+                inner.awaited.lock().insert((message, endpoint), waiter);
+                *of = Waiting::For(message);
+            }
         };
         (Box::new(announce), forget)
     }
