@@ -13,6 +13,7 @@ pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod receiver;
+pub mod relay;
 pub mod seams;
 pub mod serve;
 pub mod store;

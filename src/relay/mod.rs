@@ -1,0 +1,6 @@
+//! The relay: what comes to an inbox, forwarded to a developer's machine.
+//!
+//! `frame` is what both ends say to one another over a websocket, `hub` the
+//! server's end, `client` the other one.
+
+pub mod frame;
