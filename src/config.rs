@@ -92,6 +92,8 @@ settings! {
     /// Time that one attempt may take
     attempt_timeout: Duration = |text| values::duration(text, SECOND, 60 * SECOND),
         Shape::Text("DURATION"), default "20s";
+    /// Let listeners without an API key make inboxes for themselves
+    open_relay: bool = values::switch, Shape::Switch, default "false";
     /// An API key for the default environment, for set-up without a person
     api_key: Option<Secret> = values::api_key, Shape::Secret;
     /// E-mail address of an account to make, admin of everything, for set-up without a person

@@ -191,6 +191,7 @@ impl Server {
             },
             public_url: public_url.as_str().into(),
             retention: retention(settings),
+            open_relay: settings.open_relay || mode == Mode::Dev,
             stopping,
         });
         Ok(Self {

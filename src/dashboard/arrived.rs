@@ -35,10 +35,15 @@ impl Header {
 
 /// The body, as far as it is shown; `None` when there is none.
 pub(super) fn body(bytes: &[u8]) -> Option<Well> {
+    body_in("received-body", bytes)
+}
+
+/// The same with another id in its page.
+pub(super) fn body_in(id: &str, bytes: &[u8]) -> Option<Well> {
     let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
     let text = String::from_utf8_lossy(shown).into_owned();
     let text = pretty::pretty(&text).unwrap_or(text);
-    (!bytes.is_empty()).then(|| Well::new("received-body", text))
+    (!bytes.is_empty()).then(|| Well::new(id, text))
 }
 
 /// Whether there is more of it than is shown.

@@ -1,5 +1,6 @@
 //! Inboxes: URLs that take anything and show it.
 
+mod listeners;
 mod received;
 
 use askama::Template;
@@ -21,6 +22,7 @@ use crate::http::paging::Params;
 use crate::http::problem::Problem;
 use crate::store::Written;
 
+pub(super) use self::listeners::end as end_listener;
 pub(super) use self::received::{body, live, received, replay};
 
 /// Requests on a page.
@@ -40,6 +42,7 @@ struct IndexPage {
     frame: Frame,
     can: Can,
     rows: Vec<Row>,
+    listeners: Vec<listeners::Row>,
     action: String,
     api: ApiCall,
 }
@@ -59,6 +62,7 @@ pub(super) async fn index(place: Place) -> Answered {
         frame: Frame::new(&place, Tab::Inboxes, &[], "Inboxes"),
         can: place.can(),
         rows: rows.collect(),
+        listeners: listeners::all(&place),
         action: place.link("/inboxes"),
         api: ApiCall::new(
             "api-inboxes",
@@ -91,6 +95,7 @@ fn read(form: &Form) -> Result<InboxChange, Problem> {
     if form.has("answerBody") {
         body["answerBody"] = json!(form.get("answerBody"));
         body["answerHeaders"] = form.headers("answerHeaders");
+        body["listenWithoutKey"] = json!(form.has("listenWithoutKey"));
     }
     if let Some(kind) = form.text("answerContentType") {
         body["answerContentType"] = json!(kind);
@@ -176,6 +181,9 @@ struct ShowPage {
     can: Can,
     name: String,
     url: Well,
+    relay: listeners::Relay,
+    /// Whether listeners need no API key, as stored or typed.
+    open: bool,
     texts: Texts,
     /// As it is stored, whatever was typed.
     fail_next: u32,
@@ -202,6 +210,8 @@ fn show_page(place: &Place, inbox: &Inbox, params: &Params) -> Result<ShowPage, 
         can: place.can(),
         name: name_of(inbox),
         url: Well::new("inbox-url", place.state.control().inbox_url(inbox)),
+        relay: listeners::Relay::new(place, inbox),
+        open: inbox.open,
         texts: Texts::of(inbox),
         fail_next: inbox.fail_next,
         errors: Vec::new(),
@@ -240,6 +250,7 @@ pub(super) async fn update(place: Place, form: Form) -> Answered {
     }
     let page = ShowPage {
         texts: Texts::typed(&form),
+        open: form.has("listenWithoutKey"),
         errors: problem.errors,
         ..show_page(&place, &inbox, &Params::none())?
     };

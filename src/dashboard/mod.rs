@@ -151,6 +151,7 @@ routes! {
     Environment POST "/inboxes/{token}" Manage => inboxes::update;
     Environment GET "/inboxes/{token}/live" Read => inboxes::live;
     Environment POST "/inboxes/{token}/clearings" Manage => inboxes::clear;
+    Environment POST "/inboxes/{token}/listeners/{lsn}/endings" Manage => inboxes::end_listener;
     Environment POST "/inboxes/{token}/deletions" Manage => inboxes::delete;
     Environment GET "/inboxes/{token}/received/{rcv}" Read => inboxes::received;
     Environment GET "/inboxes/{token}/received/{rcv}/body" Read => inboxes::body;

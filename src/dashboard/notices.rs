@@ -18,6 +18,10 @@ const DONE: &[(&str, &str)] = &[
     ("created", "Created."),
     ("deleted", "Deleted."),
     ("cleared", "Cleared: what came before is gone."),
+    (
+        "disconnected",
+        "Disconnected. What comes now is kept, for whoever listens next.",
+    ),
     ("sent-again", "It was tried. What came of it is beside."),
     ("replayed", "The replay is on its way."),
     ("replayed-all", "The replays are on their way."),

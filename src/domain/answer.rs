@@ -10,7 +10,7 @@ pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
 pub const ANSWER_HEADERS_MAX: usize = 20;
 pub const ANSWER_HEADERS_BYTES_MAX: usize = 8 * 1024;
 /// Headers that tell a browser about all of the server, not about the answer.
-const OF_THE_SERVER: [&str; 9] = [
+pub const OF_THE_SERVER: [&str; 9] = [
     "alt-svc",
     "clear-site-data",
     "nel",

@@ -62,6 +62,39 @@ const OF_CONNECTION: [&str; 13] = [
 ];
 const PREFIXES_OF_CONNECTION: [&str; 3] = ["hookpost-", "proxy-", "x-forwarded-"];
 
+/// Headers that say how a message goes over one connection, and no further.
+const HOP_BY_HOP: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Takes out what says how a message goes over one connection, and no further:
+/// what HTTP names, what `Connection` names, and what is derived on the next.
+///
+/// Source: RFC 9110, 7.6.1.
+pub fn drop_hop_by_hop(headers: &mut Vec<(String, Vec<u8>)>) {
+    let named: Vec<String> = headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
+        .flat_map(|(_, value)| value.split(|byte| *byte == b','))
+        .map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
+        .collect();
+    headers.retain(|(name, _)| {
+        let lower = name.to_ascii_lowercase();
+        !HOP_BY_HOP.contains(&lower.as_str()) && !named.contains(&lower)
+    });
+}
+
 /// Whether a header of this name belongs to the connection that a request came
 /// by: sent on, it would be wrong.
 #[must_use]
@@ -127,6 +160,26 @@ mod tests {
             assert_eq!(is_authenticating(name), authenticating, "{name:?}");
             assert_eq!(check_name(name).is_ok(), is_a_name && !reserved, "{name:?}");
         }
+    }
+
+    #[test]
+    fn headers_of_one_hop_go_no_further() {
+        let mut headers: Vec<(String, Vec<u8>)> = [
+            ("Host", "a"),
+            ("x-a", "1"),
+            ("Connection", "close, X-B"),
+            ("x-b", "2"),
+            ("x-a", "3"),
+            ("content-length", "4"),
+            ("accept-encoding", "gzip"),
+            ("via", "1.1 a"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+        .collect();
+        drop_hop_by_hop(&mut headers);
+        let left: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(left, ["x-a", "x-a", "accept-encoding", "via"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{AnswerChange, FixedAnswer};
 use super::ids::{EnvironmentKey, InboxKey, ReceivedKey};
+use super::relay::{KEPT_FOR, Relayed};
 use super::time::Timestamp;
 
 /// Inboxes of all environments.
@@ -38,6 +39,14 @@ pub struct Inbox {
     /// How many requests from now on are answered with [`FAILED_STATUS`].
     pub fail_next: u32,
     pub created: Timestamp,
+    /// Whether a listener needs no API key.
+    pub open: bool,
+    /// Whether a listener made it, by choosing its token.
+    pub made_by_listener: bool,
+    /// When somebody was last known to listen.
+    pub listened: Option<Timestamp>,
+    /// Requests that are kept for a listener.
+    pub waiting: u32,
 }
 
 /// What is to become of an inbox. `None`: stays.
@@ -47,6 +56,7 @@ pub struct InboxChange {
     pub answer: AnswerChange,
     pub delay_ms: Option<u32>,
     pub fail_next: Option<u32>,
+    pub open: Option<bool>,
 }
 
 impl InboxChange {
@@ -58,6 +68,7 @@ impl InboxChange {
         self.answer.apply(&mut inbox.answer);
         inbox.delay_ms = self.delay_ms.unwrap_or(inbox.delay_ms);
         inbox.fail_next = self.fail_next.unwrap_or(inbox.fail_next);
+        inbox.open = self.open.unwrap_or(inbox.open);
     }
 }
 
@@ -66,6 +77,12 @@ impl Inbox {
     #[must_use]
     pub fn delay(&self) -> Duration {
         Duration::from_millis(self.delay_ms.into())
+    }
+
+    /// Whether what comes is for a listener, who may be away.
+    #[must_use]
+    pub fn relays(&self, now: Timestamp) -> bool {
+        self.listened.is_some_and(|at| now < at.plus(KEPT_FOR))
     }
 
     /// What the next request is answered with, counting it.
@@ -97,6 +114,8 @@ pub struct Received {
     pub peer: Option<IpAddr>,
     /// Where it was sent again, newest first.
     pub replays: Vec<Replay>,
+    /// What a listener made of it.
+    pub relayed: Relayed,
 }
 
 /// A received request sent again to another URL, and what came of it.

@@ -25,6 +25,7 @@ pub mod operational;
 pub mod payload;
 pub mod principal;
 pub mod record;
+pub mod relay;
 pub mod request;
 pub mod retry;
 pub mod secret;

@@ -9,6 +9,7 @@ mod jobs;
 mod place;
 pub mod prune;
 pub mod receive;
+pub mod relay;
 pub mod requests;
 mod schedule;
 mod send;
@@ -24,6 +25,7 @@ use rustls::pki_types::TrustAnchor;
 use tokio::sync::Notify;
 
 use self::intake::{Awaited, Intake};
+use self::relay::Relay;
 use self::requests::Rendezvous;
 use self::schedule::{Dispatch, Scheduler};
 use self::transport::Transport;
@@ -71,6 +73,7 @@ pub(crate) struct Inner {
     intake: Intake,
     awaited: Awaited,
     rendezvous: Rendezvous,
+    relay: Relay,
     turns: Turns<EndpointKey>,
     /// Whose received request may be on its way again.
     replays: Turns<EnvironmentKey>,
@@ -114,6 +117,7 @@ impl Engine {
             intake: Intake::default(),
             awaited: Awaited::default(),
             rendezvous: Rendezvous::default(),
+            relay: Relay::default(),
             turns: requests::turns(),
             replays: receive::turns(),
             scheduler,
@@ -223,6 +227,12 @@ impl Inner {
                 Change::Request(key) => self.rendezvous.changed(*key),
                 Change::Endpoint { endpoint, .. } => scheduler.reconsider(*endpoint),
                 Change::EnvironmentGone => scheduler.reconsider_all(),
+                Change::Kept {
+                    inbox,
+                    received,
+                    ticket,
+                } => self.relay.kept(*inbox, *received, *ticket, now),
+                Change::InboxGone(inbox) => self.relay.close(*inbox),
                 Change::Reopened => {
                     scheduler.reconsider_all();
                     self.rescan.store(true, Ordering::Release);

@@ -89,6 +89,9 @@ impl Engine {
         while self.inner.store.forget_seen().await? > 0 {
             self.inner.clock.sleep(STEP_PAUSE).await;
         }
+        while self.inner.store.forget_unused_inboxes().await? > 0 {
+            self.inner.clock.sleep(STEP_PAUSE).await;
+        }
         let mut from = None;
         loop {
             let retired = self.inner.store.retire(retention, from).await?;

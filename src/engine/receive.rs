@@ -7,16 +7,18 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::place::{self, Outgoing, Place};
+use super::relay::{ANSWER_LIMIT, Answer, Told};
 use super::turns::Turns;
 use super::{Engine, Inner};
 use crate::domain::answer::{FixedAnswer, takes_body};
 use crate::domain::attempt::{CapturedResponse, Exchange, Outcome, Timing};
 use crate::domain::header;
 use crate::domain::ids::{EnvironmentKey, InboxKey};
-use crate::domain::inbox::{REPLAY_BODY_BYTES_MAX, Received, Replay};
+use crate::domain::inbox::{Inbox, REPLAY_BODY_BYTES_MAX, Received, Replay};
 use crate::domain::principal::Principal;
+use crate::domain::relay::KEPT_STATUS;
 use crate::domain::time::Timestamp;
-use crate::store::{Idempotent, Kept, NewReceived, Refusal, StoreError, WriteError, Written};
+use crate::store::{Idempotent, NewReceived, Refusal, StoreError, WriteError, Written};
 
 /// Where inboxes are, below the public URL.
 pub const INBOX_PATH: &str = "/in/";
@@ -32,6 +34,14 @@ const REPLAYS_MAX: usize = 32;
 pub(super) fn turns() -> Turns<EnvironmentKey> {
     Turns::new(REPLAYS_OF_ONE_MAX, REPLAYS_MAX)
 }
+
+/// How much of an attempt's time its inbox may wait for a listener.
+const SHARE_OF_TIME: f64 = 0.8;
+
+/// What senders are told of requests that are kept for a listener, and of those
+/// that a listener has and does not answer.
+pub const KEPT_TEXT: &str = "Kept for the listener, who is away.";
+pub const LATE_TEXT: &str = "The listener gave no answer in time.";
 
 /// Why a request was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -52,11 +62,24 @@ pub enum ReplayError {
     Store(#[from] WriteError),
 }
 
+/// What an inbox answers.
+#[derive(Clone, Debug)]
+pub enum InboxAnswer {
+    /// This status, and else what the inbox was told to.
+    Own { status: u16, inbox: Inbox },
+    /// What its listener makes of it.
+    Told(Told),
+}
+
 impl Engine {
-    /// Takes in what came to the inbox with this token. When this returns, it
-    /// is on disk.
-    pub async fn take_in(&self, token: &str, received: NewReceived) -> Result<Kept, ReceiveError> {
-        take_in(&self.inner, token, received).await
+    /// Takes in what came to the inbox with this token, and waits for its
+    /// listener, if it has one. When this returns, it is on disk.
+    pub async fn take_in(
+        &self,
+        token: &str,
+        received: NewReceived,
+    ) -> Result<InboxAnswer, ReceiveError> {
+        take_in(&self.inner, token, received, ANSWER_LIMIT).await
     }
 
     /// Sends a received request to `url`, which may be delivered to: method,
@@ -159,16 +182,36 @@ fn passed_on(headers: &[(String, Vec<u8>)]) -> HeaderMap {
     kept
 }
 
-async fn take_in(inner: &Inner, token: &str, received: NewReceived) -> Result<Kept, ReceiveError> {
+async fn take_in(
+    inner: &Inner,
+    token: &str,
+    received: NewReceived,
+    limit: Duration,
+) -> Result<InboxAnswer, ReceiveError> {
     let inbox = inner
         .store
         .inbox(token)
         .map_err(WriteError::from)?
         .ok_or(ReceiveError::NoInbox)?;
-    match inner.store.receive(inbox.key, received).await {
-        Err(WriteError::Refused(Refusal::NoInbox)) => Err(ReceiveError::NoInbox),
-        other => Ok(other?),
+    let (ticket, told) = inner.relay.ticket();
+    let kept = match inner
+        .store
+        .receive(inbox.key, received, ticket.number)
+        .await
+    {
+        Err(WriteError::Refused(Refusal::NoInbox)) => return Err(ReceiveError::NoInbox),
+        other => other?,
+    };
+    if kept.relays {
+        let told = inner.told(kept.inbox.key, kept.key, told, limit).await;
+        // Not before: the writer may tell of a commit after it has answered.
+        drop(ticket);
+        return Ok(InboxAnswer::Told(told));
     }
+    Ok(InboxAnswer::Own {
+        status: kept.answered,
+        inbox: kept.inbox,
+    })
 }
 
 /// The token, and the path after it, when `url` is an inbox of ours.
@@ -189,6 +232,7 @@ pub(super) async fn deliver_to_inbox(
     path: &str,
     outgoing: Outgoing,
 ) -> Exchange {
+    let outgoing_limit = outgoing.timeout;
     let received = NewReceived {
         method: outgoing.method.as_str().to_owned(),
         path: path.to_owned(),
@@ -197,21 +241,27 @@ pub(super) async fn deliver_to_inbox(
         peer: None,
     };
     let before = inner.clock.now();
-    let outcome = take_in(inner, token, received).await;
-    let text = |status, body: &str| (status, FixedAnswer::ok(body));
-    let (status, answer) = match outcome {
-        Ok(Kept {
-            answered, inbox, ..
-        }) => {
+    // A listener that is silent shall not make this attempt one without an answer.
+    let limit = ANSWER_LIMIT.min(outgoing_limit.mul_f64(SHARE_OF_TIME));
+    let outcome = take_in(inner, token, received, limit).await;
+    let text = |status, body: &str| fixed(status, FixedAnswer::ok(body));
+    let (status, response) = match outcome {
+        Ok(InboxAnswer::Own { status, inbox }) => {
             if inbox.delay_ms > 0 {
                 tokio::select! {
                     () = inner.clock.sleep(inbox.delay()) => {}
                     () = inner.rendezvous.closed(&inner.stopping) => {}
                 }
             }
-            (answered, inbox.answer)
+            fixed(status, inbox.answer)
         }
+        Ok(InboxAnswer::Told(Told::Answer(answer))) => answered_by(&answer),
+        Ok(InboxAnswer::Told(Told::Kept)) => text(KEPT_STATUS, KEPT_TEXT),
+        Ok(InboxAnswer::Told(Told::Late)) => text(504, LATE_TEXT),
         Err(ReceiveError::NoInbox) => text(404, "There is no such inbox."),
+        Err(ReceiveError::Store(WriteError::Refused(Refusal::TooManyWaiting))) => {
+            text(503, "Too many requests wait for the listener.")
+        }
         Err(ReceiveError::Store(error)) => {
             tracing::error!(%error, "an inbox could not take a delivery in");
             text(503, "The inbox cannot be written to now.")
@@ -220,15 +270,7 @@ pub(super) async fn deliver_to_inbox(
     let total_us = u32::try_from(inner.clock.now().since(before).as_micros()).unwrap_or(u32::MAX);
     Exchange {
         outcome: Outcome::Response { status },
-        response: Some(CapturedResponse {
-            headers: answered_headers(answer.content_type, answer.headers),
-            body: if takes_body(status) {
-                answer.body.into_bytes()
-            } else {
-                Vec::new()
-            },
-            truncated: false,
-        }),
+        response: Some(response),
         timing: Timing {
             first_byte_us: total_us,
             total_us,
@@ -236,6 +278,36 @@ pub(super) async fn deliver_to_inbox(
         },
         peer: None,
     }
+}
+
+fn fixed(status: u16, answer: FixedAnswer) -> (u16, CapturedResponse) {
+    let body = if takes_body(status) {
+        answer.body.into_bytes()
+    } else {
+        Vec::new()
+    };
+    let response = CapturedResponse {
+        headers: answered_headers(answer.content_type, answer.headers),
+        body,
+        truncated: false,
+    };
+    (status, response)
+}
+
+/// A listener's answer as a transport would have read it. Why there was none
+/// goes into its body: the log of attempts shows that.
+fn answered_by(answer: &Answer) -> (u16, CapturedResponse) {
+    let body = if answer.body.is_empty() {
+        answer.error.as_bytes()
+    } else {
+        &answer.body
+    };
+    let response = CapturedResponse {
+        headers: answer.headers.clone(),
+        body: body.to_vec(),
+        truncated: false,
+    };
+    (answer.told_status(), response)
 }
 
 /// The headers of an answer as a transport would have read them.

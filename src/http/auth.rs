@@ -21,14 +21,30 @@ use crate::store::KnownApiKey;
 /// # Errors
 /// 401 when it is none, or one whose time is over.
 pub fn admit(state: &AppState, request: &mut Request) -> Result<(), Problem> {
-    let key = shown_key(state, request.headers()).ok_or_else(refusal)?;
+    let key = known(state, request.headers())?;
+    request.extensions_mut().insert(Caller(key.principal()));
+    Ok(())
+}
+
+/// The API key that `headers` show, if it works now.
+///
+/// # Errors
+/// As [`admit`].
+pub fn known(state: &AppState, headers: &HeaderMap) -> Result<Arc<KnownApiKey>, Problem> {
+    let key = shown_key(state, headers).ok_or_else(refusal)?;
     let now = state.clock.now();
     if key.has_expired(now) {
         return Err(expired());
     }
     key.note_use(now);
-    request.extensions_mut().insert(Caller(key.principal()));
-    Ok(())
+    Ok(key)
+}
+
+/// Whether a key that was [`known`] still is.
+#[must_use]
+pub fn is_still_known(state: &AppState, key: &KnownApiKey) -> bool {
+    let there = state.store.catalog().api_key(&key.hash);
+    there.is_some_and(|known| !known.has_expired(state.clock.now()))
 }
 
 /// The API key that is shown, if it is one of this server's.

@@ -24,6 +24,7 @@ pub fn read(body: &[u8]) -> Result<InboxChange, Problem> {
         answer: answer_change(&mut fields, answer_field),
         delay_ms: number(&mut fields, "answerDelayMilliseconds", DELAY_MS_MAX),
         fail_next: number(&mut fields, "failNext", FAIL_NEXT_MAX),
+        open: fields.boolean("listenWithoutKey"),
     };
     fields.finish()?;
     Ok(change)

@@ -27,6 +27,13 @@ pub fn expect_same(method: &Method, headers: &HeaderMap) -> Result<(), Problem> 
     ))
 }
 
+/// Whether a browser says that a page of another site asks.
+#[must_use]
+pub fn is_foreign(headers: &HeaderMap) -> bool {
+    let says = headers.contains_key("sec-fetch-site") || headers.contains_key(ORIGIN);
+    says && !is_same(headers)
+}
+
 fn is_same(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     match text("sec-fetch-site") {

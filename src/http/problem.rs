@@ -138,6 +138,15 @@ impl From<Refusal> for Problem {
             Refusal::NoMessage => Self::not_found("message"),
             Refusal::NoApiKey => Self::not_found("API key"),
             Refusal::NoInbox => Self::not_found("inbox"),
+            Refusal::KeyNeeded => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "Listeners at this inbox need an API key of its environment.",
+            ),
+            Refusal::TooManyWaiting => Self::unavailable(
+                "The listener is away, and as many requests wait for it as are kept. Try again later; \
+                 this one was not kept.",
+            ),
             Refusal::NoEventType => Self::not_found("event type"),
             Refusal::EventTypeTaken => Self {
                 errors: vec![FieldError::new("name", "is the name of another one")],

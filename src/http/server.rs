@@ -15,6 +15,7 @@ mod refusal;
 mod registry;
 mod service;
 mod stream;
+mod takeover;
 
 use std::convert::Infallible;
 use std::io;
@@ -34,6 +35,7 @@ use tracing::{debug, info, warn};
 pub use body::{BodyTimeout, TimedBody, is_body_timeout};
 pub use limits::ServerLimits;
 use registry::{Admission, Order, Registry};
+pub use takeover::{Stream, Taken, Takeover};
 
 /// How long accepting rests after the system refused it, as when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -171,11 +173,13 @@ async fn accept_all<L: Accept>(
             debug!(?peer, "closed a connection over the limit per address");
             continue;
         };
-        let service = service::Answerer::new(app.clone(), peer, &limits, &admission);
+        let takeover = Takeover::default();
+        let service = service::Answerer::new(app.clone(), peer, &limits, &admission, &takeover);
         tokio::spawn(connection::converse(
             builder.clone(),
             stream,
             service,
+            takeover,
             Arc::clone(&limits),
             admission,
         ));

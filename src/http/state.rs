@@ -45,6 +45,8 @@ pub struct Parts {
     /// Without a slash at the end.
     pub public_url: Arc<str>,
     pub retention: Retention,
+    /// Whether listeners without an API key may make inboxes.
+    pub open_relay: bool,
     /// True from the moment when the server is told to stop: answers that
     /// never end by themselves end then.
     pub stopping: watch::Receiver<bool>,

@@ -1,6 +1,7 @@
 //! Inbound: `/in/{slug}` of a source, `/in/{token}/` of an inbox.
 
 mod ingest;
+mod relayed;
 mod sources;
 
 use std::time::Duration;
@@ -15,14 +16,14 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::engine::intake::Reply;
-use crate::engine::receive::{self, INBOX_PATH, ReceiveError};
+use crate::engine::receive::{self, INBOX_PATH, InboxAnswer, ReceiveError};
 use crate::http::body;
 use crate::http::cookies;
 use crate::http::fallback::panicked;
 use crate::http::problem::Problem;
 use crate::http::server::PeerAddr;
 use crate::http::state::AppState;
-use crate::store::{Kept, NewReceived};
+use crate::store::NewReceived;
 
 /// What an inbox takes, of the methods that have a name; others it takes too.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -88,15 +89,14 @@ async fn keep(
         peer: peer.map(|peer| peer.0.ip()),
     };
     match state.engine.take_in(token, received).await {
-        Ok(Kept {
-            answered, inbox, ..
-        }) => {
+        Ok(InboxAnswer::Own { status, inbox }) => {
             hold_back(state, inbox.delay()).await;
             Ok(sources::answer(Reply {
-                status: answered,
+                status,
                 ..inbox.answer.into()
             }))
         }
+        Ok(InboxAnswer::Told(told)) => Ok(relayed::answer(told)),
         Err(ReceiveError::NoInbox) => Err(no_inbox()),
         Err(ReceiveError::Store(error)) => Err(error.into()),
     }

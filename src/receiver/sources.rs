@@ -21,7 +21,7 @@ use crate::http::state::AppState;
 use crate::store::Arrival;
 
 /// What no answer to a sender may do, if a browser shows it.
-const POLICY: &str = "sandbox; default-src 'none'";
+pub(super) const POLICY: &str = "sandbox; default-src 'none'";
 
 /// Takes in a request to a source.
 ///

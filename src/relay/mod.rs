@@ -4,3 +4,6 @@
 //! server's end, `client` the other one.
 
 pub mod frame;
+mod hub;
+
+pub use hub::router;

@@ -8,13 +8,14 @@ use axum::extract::DefaultBodyLimit;
 use crate::http::assets;
 use crate::http::fallback::{no_method, no_route};
 use crate::http::state::AppState;
-use crate::{api, dashboard, docs, receiver};
+use crate::{api, dashboard, docs, receiver, relay};
 
 /// All faces side by side.
 pub fn router(state: &AppState) -> Router {
     Router::new()
         .merge(api::router(state))
         .merge(receiver::router(state))
+        .merge(relay::router(state))
         .merge(dashboard::router(state))
         .merge(docs::router(document_of(state)))
         .merge(assets::router())

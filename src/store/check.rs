@@ -48,6 +48,7 @@ use crate::domain::ids::{
 };
 use crate::domain::message::Message;
 use crate::domain::principal::Capability;
+use crate::domain::relay::Relayed;
 use crate::domain::statistics::Resolution;
 
 /// Problems that a report lists; more are only counted.
@@ -797,6 +798,8 @@ impl Check<'_> {
     }
 
     fn inboxes(&mut self) -> Result<(), StoreError> {
+        // How many requests each says that it keeps for a listener.
+        let mut waiting: BTreeMap<u64, u32> = BTreeMap::new();
         for row in self.tables.inboxes.iter()? {
             let (key, value) = row?;
             let key = number(*key.value());
@@ -808,6 +811,7 @@ impl Check<'_> {
                 continue;
             };
             let inbox = row.into_domain(InboxKey::from_u64(key));
+            waiting.insert(key, inbox.waiting);
             let holder = self
                 .tables
                 .inbox_tokens
@@ -834,6 +838,10 @@ impl Check<'_> {
             self.report.received += 1;
             self.saw(part(key.value(), 1));
             let row = self.readable(decode::<ReceivedV1>(value.value()), "a received request");
+            let kept = row.as_ref().filter(|row| row.relayed == Relayed::Waiting);
+            if let (Some(_), Some(left)) = (kept, waiting.get_mut(&inbox)) {
+                *left = left.wrapping_sub(1);
+            }
             if let Some(row) = row.filter(|row| !row.sealed.is_empty()) {
                 let plain = self.cipher.open("receipts", key.value(), &row.sealed);
                 self.readable(
@@ -844,6 +852,12 @@ impl Check<'_> {
             let there = self.tables.inboxes.get(&inbox.to_be_bytes())?.is_some();
             self.expect(there, |_| {
                 "a request was received by an inbox that is not there".to_owned()
+            });
+        }
+        for (inbox, left) in waiting {
+            let id = self.text::<InboxKey>(inbox);
+            self.expect(left == 0, |_| {
+                format!("inbox {id} does not count the requests that it keeps")
             });
         }
         self.kept()

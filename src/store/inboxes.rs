@@ -9,7 +9,7 @@ use super::codec::{decode, encode};
 use super::ring;
 use super::rows::{InboxV1, ReceivedV1};
 use super::tables::{INBOX_TOKENS, INBOXES, KEPT_BODIES, RECEIVED, Tables, pair, second};
-use super::writer::{Batch, Idempotent, Operation, Refusal, WriteError, Written};
+use super::writer::{Batch, Change, Idempotent, Operation, Refusal, WriteError, Written};
 use super::{Store, StoreError};
 use crate::domain::answer::FixedAnswer;
 use crate::domain::audit::AuditAction;
@@ -18,6 +18,7 @@ use crate::domain::inbox::{
     INBOXES_MAX, Inbox, InboxChange, RECEIVED_MAX, REPLAYS_MAX, Received, Replay,
 };
 use crate::domain::principal::Principal;
+use crate::domain::relay::{KEPT_STATUS, Relayed, WAITING_MAX};
 
 /// What an inbox answers when nothing else is said.
 const ANSWER_BODY: &str = "OK";
@@ -39,6 +40,8 @@ pub struct Kept {
     /// The status that it is answered with.
     pub answered: u16,
     pub inbox: Inbox,
+    /// Whether it is for a listener to answer.
+    pub relays: bool,
 }
 
 /// The row of a request.
@@ -103,13 +106,20 @@ impl Store {
         .await
     }
 
-    /// Keeps a request. When this returns, it is on disk.
+    /// Keeps a request. When this returns, it is on disk. `ticket` is told to
+    /// listeners with it, so that they know whose it is.
     pub async fn receive(
         &self,
         inbox: InboxKey,
         received: NewReceived,
+        ticket: u64,
     ) -> Result<Kept, WriteError> {
-        self.write_once(Receive { inbox, received }).await
+        let receive = Receive {
+            inbox,
+            received,
+            ticket,
+        };
+        self.write_once(receive).await
     }
 
     /// Notes in the audit log that something received is about to be sent `to`
@@ -239,7 +249,7 @@ fn open(row: ReceivedV1, place: &[u8; 16], cipher: &Cipher) -> Result<Received, 
     Ok(received)
 }
 
-fn write(inbox: &Inbox, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+pub(super) fn write(inbox: &Inbox, tables: &mut Tables<'_>) -> Result<(), StoreError> {
     tables.inboxes.insert(
         &inbox.key.as_u64().to_be_bytes(),
         encode(&InboxV1::from(inbox)).as_slice(),
@@ -247,7 +257,7 @@ fn write(inbox: &Inbox, tables: &mut Tables<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn read(
+pub(super) fn read(
     key: InboxKey,
     tables: &Tables<'_>,
     batch: &Batch<'_>,
@@ -300,6 +310,10 @@ impl Operation for Create {
             delay_ms: 0,
             fail_next: 0,
             created: batch.now,
+            open: false,
+            made_by_listener: false,
+            listened: None,
+            waiting: 0,
         };
         self.change.apply(&mut inbox);
         write(&inbox, tables)?;
@@ -339,8 +353,21 @@ impl Operation for Update {
     }
 }
 
-/// Drops what an inbox took in, and the inbox if it is to be deleted: never
-/// more than [`RECEIVED_MAX`] rows.
+/// Takes an inbox out with all that it took in: never more than
+/// [`RECEIVED_MAX`] rows.
+pub(super) fn remove(
+    inbox: &Inbox,
+    tables: &mut Tables<'_>,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    ring::clear_inbox(inbox.key.as_u64(), tables)?;
+    tables.inbox_tokens.remove(inbox.token.as_bytes())?;
+    tables.inboxes.remove(&inbox.key.as_u64().to_be_bytes())?;
+    batch.tell(Change::InboxGone(inbox.key));
+    Ok(())
+}
+
+/// Drops what an inbox took in, and the inbox if it is to be deleted.
 struct Empty {
     principal: Principal,
     key: InboxKey,
@@ -361,14 +388,16 @@ impl Operation for Empty {
 
     fn apply(
         self,
-        inbox: Inbox,
+        mut inbox: Inbox,
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Inbox, StoreError> {
-        ring::clear_inbox(inbox.key.as_u64(), tables)?;
         if self.action == AuditAction::InboxDeleted {
-            tables.inbox_tokens.remove(inbox.token.as_bytes())?;
-            tables.inboxes.remove(&inbox.key.as_u64().to_be_bytes())?;
+            remove(&inbox, tables, batch)?;
+        } else {
+            ring::clear_inbox(inbox.key.as_u64(), tables)?;
+            inbox.waiting = 0;
+            write(&inbox, tables)?;
         }
         audit(
             self.principal,
@@ -398,6 +427,7 @@ fn audit(
 struct Receive {
     inbox: InboxKey,
     received: NewReceived,
+    ticket: u64,
 }
 
 impl Operation for Receive {
@@ -413,7 +443,15 @@ impl Operation for Receive {
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Inbox, Refusal>, StoreError> {
-        read(self.inbox, tables, batch)
+        let found = read(self.inbox, tables, batch)?;
+        Ok(found.and_then(|inbox| {
+            let full = inbox.relays(batch.now) && inbox.waiting >= WAITING_MAX;
+            if full {
+                Err(Refusal::TooManyWaiting)
+            } else {
+                Ok(inbox)
+            }
+        }))
     }
 
     fn apply(
@@ -422,11 +460,14 @@ impl Operation for Receive {
         tables: &mut Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Kept, StoreError> {
-        let counted = inbox.fail_next > 0;
-        let answered = inbox.next_status();
-        if counted {
-            write(&inbox, tables)?;
-        }
+        let before = inbox.clone();
+        let relays = inbox.relays(batch.now);
+        let (answered, relayed) = if relays {
+            inbox.waiting += 1;
+            (KEPT_STATUS, Relayed::Waiting)
+        } else {
+            (inbox.next_status(), Relayed::No)
+        };
         let received = Received {
             key: batch.key(),
             at: batch.now,
@@ -438,10 +479,11 @@ impl Operation for Receive {
             answered,
             peer: self.received.peer,
             replays: Vec::new(),
+            relayed,
         };
         let key = received.key;
         let place = pair(inbox.key.as_u64(), key.as_u64());
-        ring::put(
+        let gone = ring::put(
             (
                 &mut tables.received,
                 &mut tables.kept_bodies,
@@ -452,10 +494,27 @@ impl Operation for Receive {
             &self.received.body,
             RECEIVED_MAX,
         )?;
+        if let Some(gone) = gone
+            && decode::<ReceivedV1>(&gone)?.relayed == Relayed::Waiting
+        {
+            // It is with a listener, while hundreds after it were answered.
+            inbox.waiting = inbox.waiting.saturating_sub(1);
+        }
+        if inbox != before {
+            write(&inbox, tables)?;
+        }
+        if relays {
+            batch.tell(Change::Kept {
+                inbox: inbox.key,
+                received: key,
+                ticket: self.ticket,
+            });
+        }
         Ok(Kept {
             key,
             answered,
             inbox,
+            relays,
         })
     }
 }

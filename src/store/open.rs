@@ -37,7 +37,7 @@ const FILE_NAME_NEW: &str = "hookpost.redb.new";
 /// The master key that the first start makes when none is given.
 const MASTER_KEY_FILE: &str = "master.key";
 
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 const META_FORMAT: &str = "format";
 const META_ID_SECRET: &str = "id_secret";
 const META_KEY_CHECK: &str = "key_check";

@@ -17,14 +17,15 @@ use crate::domain::endpoint::is_secret_header;
 type Rows<'txn> = Table<'txn, &'static [u8; 16], &'static [u8]>;
 type Counts<'txn> = Table<'txn, &'static [u8; 8], &'static [u8; 8]>;
 
-/// Keeps a row and its body; the oldest makes room when there are `max`.
+/// Keeps a row and its body; the oldest makes room when there are `max`, and is
+/// given back.
 pub(super) fn put(
     (ring, bodies, counts): (&mut Rows<'_>, &mut Rows<'_>, &mut Counts<'_>),
     place: &[u8; 16],
     row: &[u8],
     body: &[u8],
     max: u64,
-) -> Result<(), StoreError> {
+) -> Result<Option<Vec<u8>>, StoreError> {
     ring.insert(place, row)?;
     if !body.is_empty() {
         bodies.insert(place, body)?;
@@ -33,18 +34,19 @@ pub(super) fn put(
     let kept = count(owner, counts)? + 1;
     if kept <= max {
         counts.insert(&owner.to_be_bytes(), &kept.to_be_bytes())?;
-        return Ok(());
+        return Ok(None);
     }
     let all = pair(owner, 0)..=*place;
     let oldest = {
         let mut rows = ring.range::<&[u8; 16]>(&all.start()..=&all.end())?;
         rows.next().transpose()?.map(|row| *row.0.value())
     };
-    if let Some(oldest) = oldest {
-        ring.remove(&oldest)?;
-        bodies.remove(&oldest)?;
-    }
-    Ok(())
+    let Some(oldest) = oldest else {
+        return Ok(None);
+    };
+    bodies.remove(&oldest)?;
+    let gone = ring.remove(&oldest)?;
+    Ok(gone.map(|row| row.value().to_vec()))
 }
 
 /// Takes a row out, with its body.

@@ -36,6 +36,7 @@ use crate::domain::job::{Job, JobFilter, JobKind, JobState, Progress, Selection,
 use crate::domain::message::{JSON, Message, Origin};
 use crate::domain::principal::Capabilities;
 use crate::domain::record::{Fields, Record};
+use crate::domain::relay::Relayed;
 use crate::domain::request::{RefusedAnswer, Request, RequestState, Try};
 use crate::domain::secret::Secret;
 use crate::domain::session::Token;
@@ -744,6 +745,10 @@ pub(super) struct InboxV1 {
     delay_ms: u32,
     fail_next: u32,
     created: Timestamp,
+    open: bool,
+    made_by_listener: bool,
+    listened: Option<Timestamp>,
+    waiting: u32,
 }
 row!(InboxV1, 1);
 
@@ -757,6 +762,10 @@ impl From<&Inbox> for InboxV1 {
             delay_ms: inbox.delay_ms,
             fail_next: inbox.fail_next,
             created: inbox.created,
+            open: inbox.open,
+            made_by_listener: inbox.made_by_listener,
+            listened: inbox.listened,
+            waiting: inbox.waiting,
         }
     }
 }
@@ -772,6 +781,10 @@ impl InboxV1 {
             delay_ms: self.delay_ms,
             fail_next: self.fail_next,
             created: self.created,
+            open: self.open,
+            made_by_listener: self.made_by_listener,
+            listened: self.listened,
+            waiting: self.waiting,
         }
     }
 }
@@ -779,7 +792,7 @@ impl InboxV1 {
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct ReceivedV1 {
-    at: Timestamp,
+    pub(super) at: Timestamp,
     method: String,
     path: String,
     /// Without the values of those that are secret.
@@ -787,9 +800,10 @@ pub(super) struct ReceivedV1 {
     /// [`SecretHeadersV1`], encrypted; empty when there are none.
     pub(super) sealed: Vec<u8>,
     body_bytes: u64,
-    answered: u16,
+    pub(super) answered: u16,
     peer: Option<IpAddr>,
     pub(super) replays: Vec<Replay>,
+    pub(super) relayed: Relayed,
 }
 row!(ReceivedV1, 1);
 
@@ -806,6 +820,7 @@ impl ReceivedV1 {
             answered: received.answered,
             peer: received.peer,
             replays: received.replays,
+            relayed: received.relayed,
         }
     }
 
@@ -821,6 +836,7 @@ impl ReceivedV1 {
             answered: self.answered,
             peer: self.peer,
             replays: self.replays,
+            relayed: self.relayed,
         }
     }
 }

@@ -33,8 +33,8 @@ use crate::domain::delivery::Trigger;
 use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::environment::Environment;
 use crate::domain::ids::{
-    ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, Key, KeySequence, MessageKey,
-    RequestKey,
+    ApiKeyKey, ApplicationKey, EndpointKey, EnvironmentKey, InboxKey, Key, KeySequence, MessageKey,
+    ReceivedKey, RequestKey,
 };
 use crate::domain::message::Message;
 use crate::domain::principal::Actor;
@@ -71,6 +71,12 @@ pub enum Refusal {
     NoApiKey,
     #[error("there is no such inbox")]
     NoInbox,
+    /// Its listeners need an API key.
+    #[error("a listener needs an API key")]
+    KeyNeeded,
+    /// As many requests are kept for its listener as may be.
+    #[error("too many requests wait for the listener")]
+    TooManyWaiting,
     #[error("there is no such source")]
     NoSource,
     /// Another source or inbox has it.
@@ -221,6 +227,13 @@ pub enum Change {
     },
     /// An environment is gone, and with it every endpoint in it.
     EnvironmentGone,
+    /// An inbox keeps a request for its listener.
+    Kept {
+        inbox: InboxKey,
+        received: ReceivedKey,
+        ticket: u64,
+    },
+    InboxGone(InboxKey),
 }
 
 /// An operation of the writer.

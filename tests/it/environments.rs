@@ -423,7 +423,7 @@ fn fill(store: &Store, environment: EnvironmentKey) {
         body: "x".into(),
         peer: None,
     };
-    now_or_pump(store, store.receive(inbox, received)).unwrap();
+    now_or_pump(store, store.receive(inbox, received, 0)).unwrap();
     let text = Secret::new(format!("hookpost_{mark}"));
     now_or_pump(
         store,
@@ -510,7 +510,7 @@ fn nothing_is_made_in_an_environment_that_is_deleted() {
             let kept = async {
                 tokio::join!(
                     store.accept(scope, new, None),
-                    store.receive(inbox, received),
+                    store.receive(inbox, received, 0),
                     store.rotate_api_key(inside, key, &late, None),
                     store.delete_application(inside, application),
                 )

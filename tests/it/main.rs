@@ -35,6 +35,7 @@ mod operational_events;
 mod payload_forms;
 mod presets;
 mod python_verification;
+mod relay;
 mod requests;
 mod restarts;
 mod rotation;

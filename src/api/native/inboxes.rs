@@ -17,6 +17,7 @@ use crate::control::Control;
 use crate::domain::ids::ReceivedKey;
 use crate::domain::inbox::{Inbox, Received, Replay};
 use crate::domain::principal::Principal;
+use crate::domain::relay::Relayed;
 use crate::domain::time::Timestamp;
 use crate::http::answer::{json, to_json};
 use crate::http::auth::Caller;
@@ -51,6 +52,12 @@ pub(super) struct Shape<'a> {
     answer_delay_milliseconds: u32,
     /// How many requests from now on are answered 503.
     fail_next: u32,
+    /// Whether a listener needs no API key.
+    listen_without_key: bool,
+    /// When somebody was last known to listen; null: never.
+    listened: Option<Timestamp>,
+    /// Requests that are kept for a listener.
+    waiting: u32,
     created: Timestamp,
 }
 
@@ -71,6 +78,9 @@ fn shape<'a>(inbox: &'a Inbox, control: &Control) -> Shape<'a> {
         answer_body: &inbox.answer.body,
         answer_delay_milliseconds: inbox.delay_ms,
         fail_next: inbox.fail_next,
+        listen_without_key: inbox.open,
+        listened: inbox.listened,
+        waiting: inbox.waiting,
         created: inbox.created,
     }
 }
@@ -99,6 +109,74 @@ pub(super) struct ReceivedShape {
     peer: Option<String>,
     /// Where it was sent again, newest first; the last 10.
     replays: Vec<ReplayShape>,
+    /// What a listener made of it; null when nobody listened.
+    relayed: Option<RelayedShape>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Relayed)]
+pub(super) struct RelayedShape {
+    /// `waiting`, `answered`, or `never` when there will be no answer.
+    state: &'static str,
+    /// When it was answered, or given up.
+    timestamp: Option<Timestamp>,
+    /// The status of the listener's answer.
+    status: Option<u16>,
+    /// Its headers, each a name and a value; secret ones masked.
+    #[schema(value_type = Vec<Vec<String>>)]
+    headers: Vec<(String, String)>,
+    /// How its body begins.
+    body: String,
+    /// `utf-8`, or `base64` when the bytes are not UTF-8.
+    body_encoding: &'static str,
+    /// Bytes that the body had.
+    body_bytes: u64,
+    /// Why there was no answer; else empty.
+    detail: String,
+    /// How long the listener took.
+    duration_milliseconds: Option<f64>,
+}
+
+fn relayed_shape(relayed: &Relayed) -> Option<RelayedShape> {
+    let none = RelayedShape {
+        state: "waiting",
+        timestamp: None,
+        status: None,
+        headers: Vec::new(),
+        body: String::new(),
+        body_encoding: "utf-8",
+        body_bytes: 0,
+        detail: String::new(),
+        duration_milliseconds: None,
+    };
+    match relayed {
+        Relayed::No => None,
+        Relayed::Waiting => Some(none),
+        Relayed::Never { at, detail } => Some(RelayedShape {
+            state: "never",
+            timestamp: Some(*at),
+            detail: detail.clone(),
+            ..none
+        }),
+        Relayed::Answered(answered) => {
+            let body = BodyShape::new(&answered.body);
+            let header = |(name, value): &(String, Vec<u8>)| {
+                (name.clone(), String::from_utf8_lossy(value).into_owned())
+            };
+            Some(RelayedShape {
+                state: "answered",
+                timestamp: Some(answered.at),
+                status: Some(answered.status),
+                headers: answered.headers.iter().map(header).collect(),
+                body: body.text,
+                body_encoding: body.encoding,
+                body_bytes: answered.body_bytes,
+                detail: answered.error.clone(),
+                duration_milliseconds: Some(f64::from(answered.took_us) / 1000.0),
+            })
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -144,6 +222,7 @@ fn received_shape(received: &Received, state: &AppState) -> ReceivedShape {
         answer_status: received.answered,
         peer: received.peer.map(|peer| peer.to_string()),
         replays: received.replays.iter().map(replay_shape).collect(),
+        relayed: relayed_shape(&received.relayed),
     }
 }
 

@@ -16,6 +16,7 @@ mod examples;
 mod inboxes;
 mod jobs;
 mod keys;
+mod listeners;
 mod messages;
 pub(in crate::api) mod openapi;
 mod portal;
@@ -119,6 +120,8 @@ routes! {
     GET "/inboxes/{token}" Read => inboxes::show;
     PUT "/inboxes/{token}" Manage => inboxes::update;
     DELETE "/inboxes/{token}" Manage => inboxes::delete;
+    GET "/inboxes/{token}/listeners" Read => listeners::list;
+    DELETE "/inboxes/{token}/listeners" Manage => listeners::close;
     GET "/inboxes/{token}/received" Read => inboxes::received;
     DELETE "/inboxes/{token}/received" Manage => inboxes::clear;
     GET "/inboxes/{token}/received/{rcv}" Read => inboxes::show_received;

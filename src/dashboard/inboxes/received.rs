@@ -12,10 +12,12 @@ use super::super::frame::{Can, Frame, Kind, Tab};
 use super::super::logs::{self, Fresh, LIVE_ROWS_MAX};
 use super::super::parts::{ApiCall, Id, Moment, Tag, Well, bytes, milliseconds};
 use super::super::place::Place;
+use super::listeners::Half;
 use super::{found, link, name_of};
 use crate::control::FieldError;
 use crate::domain::ids::ReceivedKey;
 use crate::domain::inbox::{Inbox, Received, Replay};
+use crate::domain::relay::Relayed;
 use crate::http::paging::Params;
 use crate::http::problem::Problem;
 
@@ -29,6 +31,8 @@ pub(super) struct Row {
     pub(super) answered: Tag,
     pub(super) size: String,
     pub(super) replays: usize,
+    /// What there is to say of the listener, if anything.
+    pub(super) relayed: &'static str,
 }
 
 impl Row {
@@ -43,11 +47,20 @@ impl Row {
             answered: status_tag(received.answered),
             size: bytes(received.body_bytes),
             replays: received.replays.len(),
+            relayed: match &received.relayed {
+                Relayed::No => "",
+                Relayed::Waiting => "waits for the listener",
+                Relayed::Never { .. } => "the listener gave no answer",
+                Relayed::Answered(reply) if !reply.error.is_empty() => {
+                    "the listener's program gave no answer"
+                }
+                Relayed::Answered(_) => "answered by the listener",
+            },
         }
     }
 }
 
-fn status_tag(status: u16) -> Tag {
+pub(super) fn status_tag(status: u16) -> Tag {
     let kind = if status < 300 { Kind::Good } else { Kind::Bad };
     Tag::new(kind, status.to_string())
 }
@@ -135,6 +148,7 @@ struct ReceivedPage {
     body: Option<Well>,
     cut: bool,
     download: String,
+    half: Option<Half>,
     replays: Vec<Again>,
     replay: String,
     /// The URL that was typed, or used before, to use once more.
@@ -180,14 +194,15 @@ fn page_of(place: &Place, inbox: &Inbox, received: &Received) -> ReceivedPage {
         body: arrived::body(body),
         cut: arrived::is_long(body),
         download: format!("{itself}/body"),
+        half: Half::new(place, &received.relayed),
         replays: replays
             .map(|(number, replay)| Again::new(place, number, replay))
             .collect(),
         replay: format!("{itself}/replays"),
-        url: received
-            .replays
-            .first()
-            .map_or_else(String::new, |replay| replay.url.clone()),
+        url: received.replays.first().map_or_else(
+            || own_url(place, inbox, received),
+            |replay| replay.url.clone(),
+        ),
         errors: Vec::new(),
         api: ApiCall::new(
             "api-replay",
@@ -196,6 +211,15 @@ fn page_of(place: &Place, inbox: &Inbox, received: &Received) -> ReceivedPage {
             Some(r#"{"url": "https://example.com/webhooks"}"#),
         ),
     }
+}
+
+/// Where a listener gets it once more; nothing when there is none.
+fn own_url(place: &Place, inbox: &Inbox, received: &Received) -> String {
+    if !inbox.relays(place.now) {
+        return String::new();
+    }
+    let url = place.state.control().inbox_url(inbox);
+    format!("{}{}", url.trim_end_matches('/'), received.path)
 }
 
 /// `GET /inboxes/{token}/received/{rcv}`

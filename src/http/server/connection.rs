@@ -17,6 +17,7 @@ use super::progress::Wait;
 use super::registry::{Admission, Order};
 use super::service::Answerer;
 use super::stream::Watched;
+use super::takeover::{Taken, Takeover};
 
 /// What hyper may hold of one connection, unless heads may be larger. It panics below 8 KB.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -57,6 +58,7 @@ pub(super) async fn converse<S>(
     builder: Builder,
     stream: S,
     service: Answerer,
+    takeover: Takeover,
     limits: Arc<ServerLimits>,
     admission: Admission,
 ) where
@@ -94,10 +96,26 @@ pub(super) async fn converse<S>(
             if let Err(err) = &done {
                 debug!(error = %err, "a connection ended early");
             }
-            unless_cut(&admission, linger(conversation)).await;
+            match takeover.speaker() {
+                Some(speaker) => unless_cut(&admission, speaker(taken(conversation))).await,
+                None => unless_cut(&admission, linger(conversation)).await,
+            }
         }
         Ended::TimedOut(wait) => debug!(?wait, "closed a connection that waited too long"),
         Ended::Cut => {}
+    }
+}
+
+/// What is left of a connection on which no more HTTP is spoken.
+fn taken<S>(conversation: Conversation<S>) -> Taken
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let parts = conversation.into_parts();
+    let (stream, _) = parts.io.into_inner().into_stream();
+    Taken {
+        stream: Box::pin(stream),
+        read: parts.read_buf,
     }
 }
 

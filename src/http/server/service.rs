@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -23,6 +23,7 @@ use super::limits::ServerLimits;
 use super::progress::Progress;
 use super::refusal::Refusal;
 use super::registry::Admission;
+use super::takeover::Takeover;
 
 /// The app, as one connection sees it.
 pub(super) struct Answerer {
@@ -30,6 +31,7 @@ pub(super) struct Answerer {
     peer: Option<SocketAddr>,
     limits: Arc<ServerLimits>,
     progress: Arc<Progress>,
+    takeover: Takeover,
 }
 
 impl Answerer {
@@ -38,12 +40,14 @@ impl Answerer {
         peer: Option<SocketAddr>,
         limits: &Arc<ServerLimits>,
         admission: &Admission,
+        takeover: &Takeover,
     ) -> Self {
         Self {
             app,
             peer,
             limits: Arc::clone(limits),
             progress: Arc::clone(admission.progress()),
+            takeover: takeover.clone(),
         }
     }
 
@@ -58,6 +62,9 @@ impl Answerer {
         }
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(PeerAddr(peer));
+        }
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(self.takeover.clone());
         }
         let request = request.map(|body| {
             if body.is_end_stream() {

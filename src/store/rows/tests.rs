@@ -9,6 +9,7 @@ use super::*;
 use crate::domain::branding::{Colour, Logo, LogoKind};
 use crate::domain::ids::Key as _;
 use crate::domain::job::{Ending, JobFailure};
+use crate::domain::relay::Answered;
 use crate::domain::session::{Customer, Holder, Link, Opens, PortalLink, Session};
 use crate::domain::signing::{
     CustomScheme, Encoding, NamedSignatures, SignedParts, StandardSignature, Template,
@@ -287,10 +288,14 @@ fn what_surrounds_messages_has_its_bytes() {
         delay_ms: 300,
         fail_next: 2,
         created: T,
+        open: true,
+        made_by_listener: false,
+        listened: Some(T),
+        waiting: 300,
     };
     check(
         &inbox,
-        "010102743003747279cc0103612f620101780179026e6fac0202fbe8b584a034",
+        "010102743003747279cc0103612f620101780179026e6fac0202fbe8b584a034010001fbe8b584a034ac02",
     );
     let received = ReceivedV1 {
         at: T,
@@ -309,10 +314,19 @@ fn what_surrounds_messages_has_its_bytes() {
             body: "b".into(),
             took_us: 300,
         }],
+        relayed: Relayed::Answered(Answered {
+            at: T,
+            status: 201,
+            headers: vec![("x-b".into(), vec![1])],
+            body: b"hi".to_vec(),
+            body_bytes: 300,
+            error: "no".into(),
+            took_us: 400,
+        }),
     };
     check(
         &received,
-        "01fbe8b584a03404504f5354042f613f620103782d610200ff0109ac02cc01 0100c0000207 01fbe8b584a03409687474703a2f2f612f00026e6f0162ac02",
+        "01fbe8b584a03404504f5354042f613f620103782d610200ff0109ac02cc01 0100c0000207 01fbe8b584a03409687474703a2f2f612f00026e6f0162ac02 02fbe8b584a034c9010103782d620101026869ac02026e6f9003",
     );
     let answer = AnswerV1 {
         status: 202,

@@ -2,11 +2,13 @@
 //! put. The requests are made from the table of routes: one without a case
 //! fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookpost::dashboard::{OPEN_ROUTES, Of, ROUTES};
 use hookpost::domain::principal::{Capabilities, Capability};
 use hookpost::domain::user::{Role, Roles};
+use hookpost::engine::relay::{Listening, Who};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
@@ -34,6 +36,9 @@ struct Things {
     record: String,
     name: String,
     canary: String,
+    /// Who listens at the inbox.
+    lsn: String,
+    _listening: Arc<Listening>,
 }
 
 impl Things {
@@ -52,6 +57,7 @@ impl Things {
             ("{src}", &self.src),
             ("{req}", &self.req),
             ("/inboxes/{token}/received/{rcv}", &kept),
+            ("{lsn}", &self.lsn),
             ("{token}", &self.token),
             ("{rcv}", &self.rcv),
             ("{record}", &self.record),
@@ -134,6 +140,7 @@ async fn things(app: &TestApp, key: &str, env: &str, canary: &str) -> Things {
     let into = app.request("POST", &format!("/in/{token}/"));
     into.body(named("kept")).send().await.ok(200);
     let kept = ask("GET", &format!("/inboxes/{token}/received"), json!({})).await;
+    let (lsn, listening) = listen(app, &token, named("listener")).await;
     let made = ask(
         "POST",
         "/keys",
@@ -159,7 +166,29 @@ async fn things(app: &TestApp, key: &str, env: &str, canary: &str) -> Things {
         record: named("record"),
         name: name.as_str().expect("a name").to_owned(),
         canary: canary.to_owned(),
+        lsn,
+        _listening: listening,
     }
+}
+
+/// Somebody who listens at an inbox, as long as it is held; its id.
+async fn listen(app: &TestApp, token: &str, client: String) -> (String, Arc<Listening>) {
+    let inbox = app
+        .store
+        .inbox(token)
+        .expect("it reads")
+        .expect("it is there");
+    let who = Who {
+        client,
+        peer: None,
+        keyed: true,
+        session: None,
+        shares: true,
+        in_flight_max: 1,
+    };
+    let listening = app.engine.listen(&inbox, who).await.expect("a place");
+    let listeners = app.engine.listeners(inbox.environment, Some(inbox.key));
+    (listeners[0].id.to_string(), Arc::new(listening))
 }
 
 /// Two environments, each with one of everything.

@@ -75,7 +75,9 @@ impl Route {
     pub(crate) fn writes(&self) -> bool {
         // What was refused in the world stays refused, however it is verified.
         let refuses = self.path.ends_with("/verifications");
-        (self.method != "GET" && !refuses)
+        // Who listens is in memory.
+        let listens = self.path.ends_with("/listeners");
+        (self.method != "GET" && !refuses && !listens)
             || self.path.ends_with("/secret")
             || self.path.ends_with("/secrets")
     }
@@ -259,6 +261,7 @@ impl Route {
             | "/applications/{app}/endpoints/{ep}/secret"
             | "/environments"
             | "/inboxes"
+            | "/inboxes/{token}/listeners"
             | "/keys"
             | "/source-presets"
             | "/sources/{src}/secrets"
@@ -537,6 +540,7 @@ fn inbox_fields() -> Vec<Field> {
         field("answerBody", Kind::Free(16 * 1024)),
         field("answerDelayMilliseconds", Kind::Number(0, 60_000)),
         field("failNext", Kind::Number(0, 1000)),
+        field("listenWithoutKey", Kind::Flag),
     ]
 }
 
@@ -638,6 +642,8 @@ pub(super) const READ_ONLY: &[&str] = &[
     "text",
     "previous",
     "created",
+    "listened",
+    "waiting",
     "updated",
     "unchanged",
     "archived",

@@ -481,5 +481,5 @@ async fn received(store: &Store, token: &str, body: Vec<u8>) -> Result<Done, Wri
         body: body.into(),
         peer: None,
     };
-    Ok(Done::of(&store.receive(inbox.key, received).await?))
+    Ok(Done::of(&store.receive(inbox.key, received, 0).await?))
 }

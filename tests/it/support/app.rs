@@ -30,6 +30,7 @@ use hookpost::domain::address::DestinationPolicy;
 use hookpost::domain::retry::DEFAULT_SCHEDULE;
 use hookpost::domain::secret::Secret;
 use hookpost::domain::time::Timestamp;
+use hookpost::engine::relay::Listener;
 use hookpost::engine::transport::{
     Dialler, HttpTransport, Resolver, SystemDialler, Transport, client_tls, trust_anchors,
 };
@@ -230,6 +231,8 @@ pub(crate) struct Options {
     pub(crate) knows_itself: bool,
     /// Added to every wait, as a share of the most that may be added.
     pub(crate) jitter: f64,
+    /// Listeners without an API key may make inboxes.
+    pub(crate) open_relay: bool,
     /// Certificate authorities besides the web's.
     pub(crate) roots: Vec<CertificateDer<'static>>,
 }
@@ -245,6 +248,7 @@ impl Default for Options {
             names: Vec::new(),
             knows_itself: false,
             jitter: 0.0,
+            open_relay: false,
             roots: Vec::new(),
         }
     }
@@ -349,6 +353,7 @@ impl TestApp {
             },
             public_url: public_url.as_str().into(),
             retention,
+            open_relay: options.open_relay,
             stopping,
         }));
         let serving = async move {
@@ -450,6 +455,12 @@ impl TestApp {
             (figures.totals.attempts == attempts).then_some(())
         })
         .await;
+    }
+
+    /// Who listens in the first environment.
+    pub(crate) fn listeners(&self) -> Vec<Listener> {
+        let environment = self.store.default_environment();
+        self.engine.listeners(environment, None)
     }
 
     // Calls of the API.
@@ -614,6 +625,14 @@ impl Call<'_> {
         self
     }
 
+    /// Adds a header, beside those of that name.
+    pub(crate) fn append(mut self, name: &str, value: &str) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header value");
+        self.headers.append(name, value);
+        self
+    }
+
     /// Leaves the API key out.
     pub(crate) fn without_key(mut self) -> Self {
         self.headers.remove(http::header::AUTHORIZATION);
@@ -709,6 +728,12 @@ impl Answer {
 
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Every header of that name.
+    pub(crate) fn header_values(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| value.to_str().expect("ASCII")).collect()
     }
 
     /// The first header of that name, or "".

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::endpoints::{URL, URL_BLOCKED};
-use super::fields::{Fields, any_text, map, number, text};
+use super::fields::{Fields, any_text, flag, map, number, text};
 use super::operation::Operation;
 use super::{INBOX_TOKEN, MADE_MS, Noun};
 use crate::api::native::inboxes::{ReceivedShape, ReplayShape, Shape};
+use crate::api::native::listeners::Shape as ListenerShape;
 use crate::control::applications::NAME_CHARS_MAX;
 use crate::domain::address::URL_BYTES_MAX;
 use crate::domain::inbox::{DELAY_MS_MAX, FAIL_NEXT_MAX};
@@ -16,7 +17,11 @@ pub(super) fn noun() -> Noun {
         name: "Inboxes",
         description: "An inbox is a URL that takes any request, keeps it and shows it: an endpoint to try things with.",
         operations: operations(),
-        words: &[("Received", "bodyEncoding", &["utf-8", "base64"])],
+        words: &[
+            ("Received", "bodyEncoding", &["utf-8", "base64"]),
+            ("Relayed", "bodyEncoding", &["utf-8", "base64"]),
+            ("Relayed", "state", &["waiting", "answered", "never"]),
+        ],
     }
 }
 
@@ -67,6 +72,19 @@ fn operations() -> Vec<Operation> {
             .answers::<ReplayShape>(200, "What came of it.", replay())
             .refuses(409, "too_many_replays", "Many are on their way at the moment; try again shortly.")
             .refuses(422, "endpoint_url_blocked", URL_BLOCKED),
+        with_token(Operation::get("/inboxes/{token}/listeners", "listListeners"))
+            .says(
+                "List who listens at an inbox",
+                "`hookpost listen` and `svix listen` connect by a websocket, `GET /api/v1/listen/`; what comes to the \
+                 inbox is theirs to answer. See the documentation of the relay.",
+            )
+            .lists::<ListenerShape>("The listeners.", &listener()),
+        with_token(Operation::delete("/inboxes/{token}/listeners", "closeListeners"))
+            .says(
+                "End the connections of who listens at an inbox",
+                "`hookpost listen` ends then; another client may come back by itself.",
+            )
+            .lists::<ListenerShape>("Those that were there.", &listener()),
         with_token(Operation::put("/inboxes/{token}", "updateInbox"))
             .says("Change an inbox", "What it answers from now on: with 500, deliveries to it fail and are retried.")
             .takes(input("InboxChange"), json!({"answerStatus": 204}))
@@ -124,6 +142,12 @@ fn input(name: &'static str) -> Fields {
             number(0, FAIL_NEXT_MAX.into()),
             "How many requests from now on are answered 503; 0 when not given.",
         )
+        .optional(
+            "listenWithoutKey",
+            flag(),
+            "Whether `hookpost listen` and `svix listen` may listen here without an API key; false when not given. \
+             Whoever knows the URL may then read what comes.",
+        )
 }
 
 fn example() -> Value {
@@ -138,6 +162,9 @@ fn example() -> Value {
         "answerBody": "OK",
         "answerDelayMilliseconds": 0,
         "failNext": 0,
+        "listenWithoutKey": false,
+        "listened": MADE_MS,
+        "waiting": 0,
         "created": MADE_MS,
     })
 }
@@ -154,6 +181,31 @@ fn received() -> Value {
         "answerStatus": 200,
         "peer": "192.0.2.7",
         "replays": [replay()],
+        "relayed": {
+            "state": "answered",
+            "timestamp": MADE_MS,
+            "status": 200,
+            "headers": [["content-type", "text/plain"]],
+            "body": "OK",
+            "bodyEncoding": "utf-8",
+            "bodyBytes": 2,
+            "detail": "",
+            "durationMilliseconds": 12.5,
+        },
+    })
+}
+
+fn listener() -> Value {
+    json!({
+        "id": 12,
+        "client": "hookpost 0.1.0 on ada-laptop",
+        "peer": "192.0.2.7",
+        "hasKey": true,
+        "shares": false,
+        "since": MADE_MS,
+        "heard": MADE_MS,
+        "forwarded": 3,
+        "inFlight": 0,
     })
 }
 
