@@ -3,4 +3,5 @@
 //! `frame` is what both ends say to one another over a websocket, `hub` the
 //! server's end, `client` the other one.
 
+pub mod client;
 pub mod frame;

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 11] = [
     &["engine"],
     &["control"],
     &["http"],
-    &["api", "dashboard", "docs", "receiver"],
+    &["api", "dashboard", "docs", "receiver", "relay"],
     &["config"],
     &["control_socket"],
     &["serve"],
