@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use self::connection::{End, Link, Server};
+use self::connection::{End, Server};
 use self::dial::Ways;
 use self::filter::Filter;
 use self::forward::Forwarder;
@@ -204,7 +204,7 @@ impl Client {
             let lost = match opened {
                 Err(lost) => lost,
                 Ok(link) => {
-                    self.greet(&link).await;
+                    self.greet(&link.start).await;
                     let up = Stopwatch::default();
                     let served = self.server.serve(link, &self.forwarder, stop.as_mut());
                     match served.await {
@@ -232,8 +232,7 @@ impl Client {
     }
 
     /// Takes over what the server said, and tells what is new of it.
-    async fn greet(&mut self, link: &Link) {
-        let start = &link.start;
+    async fn greet(&mut self, start: &StartReply) {
         self.forwarder.limit_bodies(start.body_bytes_max);
         // The server may have chosen another token: then that one stays.
         self.start.token.clone_from(&start.token);
