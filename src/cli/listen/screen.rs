@@ -184,19 +184,15 @@ impl Screen {
 
     fn replay(&mut self) -> Option<Action> {
         let row = self.row()?;
-        match row.whole_body() {
-            Some(body) => {
-                let head = Arc::clone(&row.head);
-                // The answer is the next line.
-                self.selected = None;
-                Some(Action::Replay { head, body })
-            }
-            None => {
-                let words = "this event is too old: its body is not kept any more";
-                self.message = Some(words.to_owned());
-                None
-            }
-        }
+        let Some(body) = row.whole_body() else {
+            let words = "this event is too old: its body is not kept any more";
+            self.message = Some(words.to_owned());
+            return None;
+        };
+        let head = Arc::clone(&row.head);
+        // The answer is the next line.
+        self.selected = None;
+        Some(Action::Replay { head, body })
     }
 
     fn open(&mut self) -> Option<Action> {

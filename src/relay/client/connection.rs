@@ -28,11 +28,11 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 
 use super::Pace;
 use super::dial::{Reach, Ways, Wire, encrypt};
-use super::forward::{Forwarder, frame};
+use super::forward::{Forwarder, Outbox, frame};
 use super::lost::Lost;
 use super::server::ServerUrl;
 use crate::domain::secret::Secret;
-use crate::relay::frame::{FromClient, FromServer, StartReply, StartRequest};
+use crate::relay::frame::{FromClient, FromServer, Reply, StartReply, StartRequest};
 use crate::seams::clock::SharedClock;
 use crate::seams::entropy::Entropy;
 
@@ -177,13 +177,12 @@ impl Server {
         &self,
         stream: &mut SplitStream<Socket>,
         forwarder: &Arc<Forwarder>,
-        outbox: &mpsc::Sender<crate::relay::frame::Reply>,
+        outbox: &Outbox,
     ) -> Lost {
         let limit = self.pace.silence_max;
         loop {
-            let message = match timeout(limit, stream.next()).await {
-                Ok(message) => message,
-                Err(_) => return Lost::Silent { limit },
+            let Ok(message) = timeout(limit, stream.next()).await else {
+                return Lost::Silent { limit };
             };
             match incoming(message) {
                 // A frame of a kind that is not known yet is no reason to leave.
@@ -199,7 +198,7 @@ impl Server {
     async fn write(
         &self,
         sink: &mut SplitSink<Socket, Message>,
-        replies: &mut mpsc::Receiver<crate::relay::frame::Reply>,
+        replies: &mut mpsc::Receiver<Reply>,
     ) -> Lost {
         let mut next_ping = self.clock.sleep(self.pace.ping_every);
         loop {
