@@ -32,11 +32,15 @@ use hookpost::relay::frame::{
 use hookpost::seams::clock::SystemClock;
 use hookpost::seams::entropy::SystemEntropy;
 use http::HeaderMap;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server;
@@ -575,6 +579,72 @@ async fn a_name_of_this_machine_is_tried_at_each_of_its_addresses() {
     assert_eq!(listener.reply().await.status, 200);
     let host = format!("here.test:{}", sink.address.port());
     assert_eq!(sink.requests()[0].header("host"), host);
+    running.stop().await;
+}
+
+/// A program with a certificate that it made itself. It answers each request
+/// with 200, and closes.
+async fn program_with_own_certificate() -> SocketAddr {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["here.test".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().der().clone();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let _ = stream.read_u8().await;
+                let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                let _ = stream.write_all(answer).await;
+                let _ = stream.shutdown().await;
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_programs_own_is_taken_only_when_told_so() {
+    let port = program_with_own_certificate().await.port();
+    let target = format!("https://here.test:{port}/");
+    let server = Server::start().await;
+    for (insecure, status) in [(false, 502), (true, 200)] {
+        let running = Running::start(&server.url(), &target, |settings| {
+            settings.target.insecure = insecure;
+        });
+        let mut listener = server.accept().await;
+        listener.event(event("rcv_1", b"a")).await;
+        let reply = listener.reply().await;
+        assert_eq!(reply.status, status, "{reply:?}");
+        if let Some(error) = reply.error {
+            assert!(error.contains("--insecure"), "{error}");
+        }
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_servers_certificate_is_always_verified() {
+    let address = program_with_own_certificate().await;
+    let server = format!("https://127.0.0.1:{}", address.port());
+    let mut running = Running::start(&server, "5000", |settings| {
+        settings.target.insecure = true;
+    });
+    let reason = running.away().await.reason;
+    assert!(reason.contains("no TLS connection"), "{reason}");
+    assert!(!reason.contains("--insecure"), "{reason}");
     running.stop().await;
 }
 

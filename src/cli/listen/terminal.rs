@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(250);
 const REPLAYS_MAX: usize = 16;
 
 /// Gives the terminal back as it was, however this ends. A panic does it by
-/// itself before it is told, see [`ratatui::init`].
+/// itself before it is told, see [`ratatui::try_init`].
 struct Restore;
 
 impl Drop for Restore {

@@ -207,7 +207,7 @@ impl Server {
                     next_ping = self.clock.sleep(self.pace.ping_every);
                     Message::Ping(Bytes::new())
                 }
-                Some(reply) = replies.recv() => Message::text(frame(&reply)),
+                Some(reply) = replies.recv() => Message::text(frame(reply)),
             };
             if let Err(error) = sink.send(message).await {
                 return Lost::websocket(&error);

@@ -20,6 +20,9 @@ use crate::seams::clock::{SharedClock, Stopwatch};
 pub const BODY_BYTES_MAX_DEFAULT: u64 = 2 * 1024 * 1024;
 /// Bytes that a body may have whatever the server says.
 const BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of headers that fit into a frame however they are written there: they
+/// are in it twice, and a byte becomes two at most.
+const HEADERS_BYTES_SURE: usize = 32 * 1024;
 /// What the sender of a filtered event reads.
 const FILTERED_BODY: &str = "not forwarded: no --filter of the listener matches this event\n";
 
@@ -186,14 +189,17 @@ impl Forwarder {
 
     /// The reply, which fits into a frame, and the outcome that it tells.
     fn reply(&self, id: String, outcome: Outcome) -> (Reply, Outcome) {
-        let reply = reply(id, &outcome);
+        if headers_bytes(&outcome) <= HEADERS_BYTES_SURE {
+            return (reply(id, &outcome), outcome);
+        }
+        let whole = reply(id.clone(), &outcome);
         // The server would end the connection at a larger one, again and again.
-        if frame(&reply).len() <= frame_bytes_max(self.body_bytes_max()) {
-            return (reply, outcome);
+        if frame(whole.clone()).len() <= frame_bytes_max(self.body_bytes_max()) {
+            return (whole, outcome);
         }
         let reason = "the headers of the answer are larger than the server takes";
         let outcome = Outcome::Failed(reason.to_owned());
-        (self::reply(reply.id, &outcome), outcome)
+        (reply(id, &outcome), outcome)
     }
 
     /// Whoever shows notices may have gone: then there is nobody to tell.
@@ -211,8 +217,18 @@ impl Forwarder {
 }
 
 /// A reply as it is sent.
-pub(super) fn frame(reply: &Reply) -> String {
-    FromClient::Reply(reply.clone()).to_json()
+pub(super) fn frame(reply: Reply) -> String {
+    FromClient::Reply(reply).to_json()
+}
+
+fn headers_bytes(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Answer(answer) => {
+            let pairs = answer.headers.iter();
+            pairs.map(|(name, value)| name.len() + value.len()).sum()
+        }
+        Outcome::Failed(_) | Outcome::Filtered => 0,
+    }
 }
 
 fn reply(id: String, outcome: &Outcome) -> Reply {

@@ -51,6 +51,8 @@ pub enum NoAnswer {
     Header(String),
     #[error("{0}")]
     Dial(#[from] DialError),
+    #[error("{0}; --insecure takes any certificate of the program")]
+    Certificate(DialError),
     #[error("no answer from {address} within {} s", limit.as_secs_f32())]
     TimedOut { address: String, limit: Duration },
     #[error("{address} ended the connection without an answer")]
@@ -196,7 +198,12 @@ impl Local {
     fn why(&self, error: &(dyn Error + 'static)) -> NoAnswer {
         let address = self.target.address();
         if let Some(failed) = cause::<DialError>(error) {
-            return failed.clone().into();
+            return match failed {
+                DialError::Tls { .. } if !self.target.insecure => {
+                    NoAnswer::Certificate(failed.clone())
+                }
+                _ => failed.clone().into(),
+            };
         }
         if let Some(failed) = cause::<std::io::Error>(error) {
             return match failed.kind() {
