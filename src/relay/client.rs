@@ -2,7 +2,7 @@
 //! program, whose answers go back.
 //!
 //! A [`Client`] knows nothing of terminals. What there is to show goes into a
-//! channel as [`Notice`](notice::Notice)s.
+//! channel as [`Notice`]s.
 
 pub mod backoff;
 mod connection;

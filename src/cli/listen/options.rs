@@ -25,6 +25,11 @@ const TOKEN_BYTES_MAX: usize = 128;
 
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// A variable's value; an empty one is as good as none.
+fn variable(environment: Environment<'_>, name: &str) -> Option<String> {
+    environment(name).filter(|text| !text.is_empty())
+}
+
 /// The settings of a listener, or one sentence with the flag and the remedy.
 pub(super) fn settings(
     args: &ListenArgs,
@@ -56,7 +61,7 @@ pub(super) fn settings(
 }
 
 fn server(args: &ListenArgs, environment: Environment<'_>) -> anyhow::Result<ServerUrl> {
-    let (text, from) = match (&args.server, environment(SERVER_VARIABLE)) {
+    let (text, from) = match (&args.server, variable(environment, SERVER_VARIABLE)) {
         (Some(text), _) => (text.clone(), "--server"),
         (None, Some(text)) => (text, SERVER_VARIABLE),
         (None, None) => (SERVER_DEFAULT.to_owned(), "--server"),
@@ -73,7 +78,7 @@ fn token(
     entropy: &dyn Entropy,
 ) -> anyhow::Result<String> {
     let given = args.token.clone().map(|token| (token, "--token"));
-    let given = given.or_else(|| Some((environment(TOKEN_VARIABLE)?, TOKEN_VARIABLE)));
+    let given = given.or_else(|| Some((variable(environment, TOKEN_VARIABLE)?, TOKEN_VARIABLE)));
     let Some((token, from)) = given else {
         return Ok(new_token(entropy));
     };
@@ -87,9 +92,8 @@ fn token(
 }
 
 fn key(environment: Environment<'_>) -> anyhow::Result<Option<Secret>> {
-    let is_given = |text: &String| !text.is_empty();
-    let key = environment(KEY_VARIABLE).filter(is_given);
-    let file = environment(KEY_FILE_VARIABLE).filter(is_given);
+    let key = variable(environment, KEY_VARIABLE);
+    let file = variable(environment, KEY_FILE_VARIABLE);
     let (key, from) = match (key, file) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
@@ -177,7 +181,8 @@ mod tests {
         let settings = read(&words, &of_environment).unwrap();
         assert_eq!(settings.server.to_string(), "http://b.example");
         assert_eq!(settings.token, "c_flag");
-        let settings = read(&["5000"], &[]).unwrap();
+        let empty = [SERVER_VARIABLE, TOKEN_VARIABLE, KEY_VARIABLE].map(|name| (name, ""));
+        let settings = read(&["5000"], &empty).unwrap();
         assert_eq!(settings.server.to_string(), SERVER_DEFAULT);
         assert_eq!(settings.token.len(), 24);
         assert_eq!(settings.target.to_string(), "http://127.0.0.1:5000/");
@@ -202,7 +207,8 @@ mod tests {
             (&["5000", "--server", "nope"], &[], "--server"),
             (&["5000"], &[(SERVER_VARIABLE, "nope")], SERVER_VARIABLE),
             (&["5000", "--token", "a/b"], &[], "--token"),
-            (&["5000"], &[(TOKEN_VARIABLE, "")], TOKEN_VARIABLE),
+            (&["5000"], &[(TOKEN_VARIABLE, "?")], TOKEN_VARIABLE),
+            (&["5000", "--token", ""], &[], "--token"),
             (&["5000", "--path", "a"], &[], "--path"),
             (&["5000", "--filter", "a b"], &[], "--filter"),
             (&["5000", "--header", "a"], &[], "--header"),
