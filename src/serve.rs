@@ -4,7 +4,7 @@ mod demo;
 pub mod faces;
 mod log;
 mod own_addresses;
-mod signals;
+pub(crate) mod signals;
 mod way_in;
 
 use std::io::{self, Write};

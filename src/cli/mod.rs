@@ -6,6 +6,7 @@ mod flags;
 pub mod health;
 pub mod jobs;
 pub mod keys;
+pub mod listen;
 pub mod man;
 mod reach;
 pub mod serve;
@@ -57,6 +58,8 @@ pub enum Command {
     Sign(sign::SignArgs),
     /// Check the signature of a request
     Verify(sign::VerifyArgs),
+    /// Forward what comes to a public URL to a program on this machine
+    Listen(listen::ListenArgs),
     /// Ask a running server whether it is ready
     Health(HealthArgs),
     /// Show or check the settings
@@ -242,6 +245,7 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> io::Result<u8> {
             // 1 is for a signature that is not valid, so this must be another.
             answer(verified, EXIT_USAGE, console)
         }
+        Command::Listen(args) => listen::run(&args, console),
         Command::Health(args) => health::run(args, console),
         Command::Config(args) => config::run(args, console),
         Command::Completions(args) => completions::run(&args, console),

@@ -26,7 +26,7 @@ mod notices;
 mod parts;
 mod place;
 mod portal;
-mod pretty;
+pub(crate) mod pretty;
 mod requests;
 mod search;
 mod settings;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 const DEPTH_MAX: usize = 64;
 
 /// `text` indented; `None` when it is no JSON.
-pub(super) fn pretty(text: &str) -> Option<String> {
+pub(crate) fn pretty(text: &str) -> Option<String> {
     crate::http::json::check(text.as_bytes()).ok()?;
     let mut out = String::with_capacity(text.len() * 2);
     let mut depth = 0_usize;

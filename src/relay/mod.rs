@@ -3,6 +3,7 @@
 //! `frame` is what both ends say to one another over a websocket, `hub` the
 //! server's end, `client` the other one.
 
+pub mod client;
 pub mod frame;
 mod hub;
 

@@ -1,4 +1,4 @@
-//! The signals that stop the server.
+//! The signals that stop the server, and a listener.
 
 use std::fmt;
 use std::io;
@@ -6,9 +6,9 @@ use std::io;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A wish of the system, or of a person at the terminal, that the server ends.
+/// A wish of the system, or of a person at the terminal, that the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     Interrupt,
     #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix sends it"))]
     Terminate,
@@ -16,7 +16,7 @@ pub(super) enum Stop {
 
 impl Stop {
     /// What a shell reports of a process that this signal has ended.
-    pub(super) fn exit_code(self) -> i32 {
+    pub(crate) fn exit_code(self) -> i32 {
         match self {
             Self::Interrupt => 130,
             Self::Terminate => 143,
@@ -34,7 +34,7 @@ impl fmt::Display for Stop {
 }
 
 #[cfg(unix)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
@@ -43,14 +43,14 @@ pub(super) struct Signals {
 impl Signals {
     /// Takes the signals over from the system, which would end the process.
     /// Must be called inside a tokio runtime.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
-    pub(super) async fn next(&mut self) -> Stop {
+    pub(crate) async fn next(&mut self) -> Stop {
         tokio::select! {
             _ = self.interrupt.recv() => Stop::Interrupt,
             _ = self.terminate.recv() => Stop::Terminate,
@@ -59,19 +59,19 @@ impl Signals {
 }
 
 #[cfg(windows)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     interrupt: tokio::signal::windows::CtrlC,
 }
 
 #[cfg(windows)]
 impl Signals {
     /// As on Unix; here it is Ctrl-C alone.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         let interrupt = tokio::signal::windows::ctrl_c()?;
         Ok(Self { interrupt })
     }
 
-    pub(super) async fn next(&mut self) -> Stop {
+    pub(crate) async fn next(&mut self) -> Stop {
         self.interrupt.recv().await;
         Stop::Interrupt
     }

@@ -30,6 +30,7 @@ mod job_commands;
 mod job_crash;
 mod jobs;
 mod layers;
+mod listen_client;
 mod openapi;
 mod operational_events;
 mod payload_forms;

@@ -85,11 +85,17 @@ fn server_name(url: &EndpointUrl) -> Result<ServerName<'static>, Outcome> {
 }
 
 fn handshake_failed(error: &io::Error) -> Outcome {
-    let detail = tls_error(error).map_or_else(
+    Outcome::TlsFailed {
+        detail: why_handshake_failed(error),
+    }
+}
+
+/// Why a TLS handshake failed, for whoever asked for it.
+pub(crate) fn why_handshake_failed(error: &io::Error) -> String {
+    tls_error(error).map_or_else(
         || "the server closed the connection during the TLS handshake".to_owned(),
         explain,
-    );
-    Outcome::TlsFailed { detail }
+    )
 }
 
 /// The TLS error inside `error`, when it is one.
