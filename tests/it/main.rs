@@ -30,6 +30,7 @@ mod job_commands;
 mod job_crash;
 mod jobs;
 mod layers;
+mod logs;
 mod openapi;
 mod operational_events;
 mod payload_forms;

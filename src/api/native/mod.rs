@@ -16,6 +16,7 @@ mod examples;
 mod inboxes;
 mod jobs;
 mod keys;
+mod logs;
 mod messages;
 pub(in crate::api) mod openapi;
 mod portal;
@@ -102,6 +103,7 @@ routes! {
     POST "/applications/{app}/requests" Send => requests::create;
     GET "/applications/{app}/requests/{req}" Read => requests::show;
     GET "/applications/{app}/statistics" Read => statistics::of_application;
+    GET "/attempts" Read => logs::attempts;
     GET "/audit" Admin => audit::list;
     GET "/event-types" Read => event_types::list;
     POST "/event-types" Manage => event_types::create;
@@ -127,6 +129,7 @@ routes! {
     GET "/jobs/{job}" Read => jobs::show;
     PUT "/jobs/{job}" Send => jobs::update;
     POST "/jobs/{job}/cancellations" Send => jobs::cancel;
+    GET "/messages" Read => logs::messages;
     GET "/source-presets" Read => sources::presets;
     GET "/sources" Read => sources::list;
     POST "/sources" Manage => sources::create;
