@@ -45,7 +45,7 @@ pub use self::resolve::{
     RESOLVE_LIMIT, RESOLVED_KEPT, RESOLVED_NAMES_MAX, RESOLVES_AT_ONCE_MAX, Resolver,
     SystemResolver,
 };
-pub use self::tls::{TLS_HANDSHAKE_LIMIT, client_tls, trust_anchors};
+pub use self::tls::{TLS_HANDSHAKE_LIMIT, client_tls, encrypt, trust_anchors};
 
 /// How long an unused connection stays open.
 ///
