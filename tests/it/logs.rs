@@ -11,9 +11,9 @@ use crate::support::sink::{Reply, Sink};
 /// Where an answer's `Link` of this kind leads to.
 fn link(answer: &Answer, rel: &str) -> Option<String> {
     let lines = answer.headers.get_all("link").iter();
-    let lines = lines.map(|line| line.to_str().expect("text"));
+    let mut lines = lines.map(|line| line.to_str().expect("text"));
     let wanted = format!("; rel=\"{rel}\"");
-    let line = lines.filter_map(|line| line.strip_suffix(&wanted)).next()?;
+    let line = lines.find_map(|line| line.strip_suffix(&wanted))?;
     let line = line.strip_prefix('<')?.strip_suffix('>')?;
     Some(line.to_owned())
 }

@@ -54,3 +54,7 @@ mod store_crashes;
 mod store_files;
 mod store_model;
 mod support;
+#[cfg(unix)]
+mod tail;
+#[cfg(unix)]
+mod trigger;

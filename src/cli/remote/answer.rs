@@ -30,14 +30,12 @@ impl Answer {
     /// Where the `Link` of that kind leads, below the API's base. A proxy may
     /// have put something before that, which the server does not know of.
     pub(in crate::cli) fn link(&self, rel: &str) -> Option<String> {
-        let lines = self.headers.get_all(LINK).iter();
-        let links = lines
+        let headers = self.headers.get_all(LINK).iter();
+        let mut links = headers
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(", "));
         let ends = format!(">; rel=\"{rel}\"");
-        let target = links
-            .filter_map(|link| link.trim().strip_prefix('<')?.strip_suffix(&ends))
-            .next()?;
+        let target = links.find_map(|link| link.trim().strip_prefix('<')?.strip_suffix(&ends))?;
         let (_, below) = target.split_once(API)?;
         Some(below.to_owned())
     }

@@ -59,7 +59,7 @@ impl Dialler {
         let Some(tls) = &self.tls else {
             return Ok(Box::new(stream));
         };
-        let encrypted = encrypt(tls, self.server.host(), stream).await;
+        let encrypted = encrypt(tls, &self.server.host(), stream).await;
         let encrypted = encrypted.map_err(|outcome| {
             let why = outcome.detail().unwrap_or("TLS failed").to_owned();
             self.unreachable(&why)

@@ -104,6 +104,25 @@ impl RemoteError {
         }
     }
 
+    /// The same, by the names that a command has for what the API calls otherwise.
+    pub(in crate::cli) fn naming(self, names: &[(&str, &str)]) -> Self {
+        match self {
+            Self::Refused {
+                status,
+                code,
+                detail,
+            } => {
+                let replaced = |detail: String, (from, to): &(&str, &str)| detail.replace(from, to);
+                Self::Refused {
+                    status,
+                    code,
+                    detail: names.iter().fold(detail, replaced),
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Whether the command line or the environment is wrong, and nothing was tried.
     pub(in crate::cli) fn is_usage(&self) -> bool {
         matches!(

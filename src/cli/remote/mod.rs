@@ -47,8 +47,12 @@ const CA_FILE_VARIABLE: &str = "HOOKPOST_CA_FILE";
     HOOKPOST_API_KEY_FILE names. HOOKPOST_CA_FILE names certificates to trust beside the usual ones."
 )]
 pub struct ServerFlags {
-    /// The server's URL, or HOOKPOST_SERVER [default: http://127.0.0.1:8071]
-    #[arg(long, value_name = "URL")]
+    /// Which one to ask.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "URL of the server, or HOOKPOST_SERVER [default: http://127.0.0.1:8071]"
+    )]
     pub server: Option<String>,
 }
 
@@ -101,6 +105,7 @@ impl Question {
 /// A server, and the connection to it that is kept for the next question.
 pub(super) struct Remote {
     dialler: Dialler,
+    /// Marked as a secret.
     authorization: HeaderValue,
     kept: Option<SendRequest<Full<Bytes>>>,
 }
@@ -133,11 +138,6 @@ impl Remote {
     /// The server that is asked.
     pub(super) fn server(&self) -> &ServerUrl {
         self.dialler.server()
-    }
-
-    /// What to put into the header `Authorization`, marked as a secret.
-    pub(super) fn authorization(&self) -> &HeaderValue {
-        &self.authorization
     }
 
     /// A new connection to the server, encrypted where its URL says so.
@@ -329,7 +329,7 @@ mod tests {
             (&[(KEY_FILE_VARIABLE, missing)], Err("cannot read")),
         ] {
             match (named(None, variables), want) {
-                (Ok(remote), Ok(want)) => assert_eq!(remote.authorization(), want),
+                (Ok(remote), Ok(want)) => assert_eq!(remote.authorization, want),
                 (Err(error), Err(want)) => {
                     assert!(error.to_string().contains(want), "{error}");
                     assert!(error.is_usage(), "{error}");

@@ -12,7 +12,7 @@ pub(super) const API: &str = "/api/v1";
 
 /// Where a server is: scheme, host, port, and what comes before its paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerUrl(Url);
+pub(in crate::cli) struct ServerUrl(Url);
 
 impl Default for ServerUrl {
     fn default() -> Self {

@@ -58,7 +58,7 @@ pub fn trust_anchors(
 /// Encrypts `stream` for `host`, or says why that failed.
 pub async fn encrypt(
     connector: &TlsConnector,
-    host: Host<&str>,
+    host: &Host<&str>,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, Outcome> {
     let name = server_name(host)?;
@@ -71,15 +71,15 @@ pub async fn encrypt(
     }
 }
 
-fn server_name(host: Host<&str>) -> Result<ServerName<'static>, Outcome> {
+fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, Outcome> {
     match host {
         Host::Domain(name) => {
-            ServerName::try_from(name.to_owned()).map_err(|_| Outcome::TlsFailed {
+            ServerName::try_from((*name).to_owned()).map_err(|_| Outcome::TlsFailed {
                 detail: "no certificate can be valid for this host name".to_owned(),
             })
         }
-        Host::Ipv4(ip) => Ok(ServerName::from(IpAddr::V4(ip))),
-        Host::Ipv6(ip) => Ok(ServerName::from(IpAddr::V6(ip))),
+        Host::Ipv4(ip) => Ok(ServerName::from(IpAddr::V4(*ip))),
+        Host::Ipv6(ip) => Ok(ServerName::from(IpAddr::V6(*ip))),
     }
 }
 

@@ -37,7 +37,7 @@ fn operations() -> Vec<Operation> {
                 .says("List or follow all attempts", FOLLOWING)
                 .lists::<LoggedAttempt>("The attempts.", &logged()),
         )
-        .is_followed("an attempt", "an attempt, or a time"),
+        .followed_as("an attempt", "an attempt, or a time"),
         filters(
             Operation::get(
                 "/applications/{app}/messages/{msg}/attempts",

@@ -79,7 +79,7 @@ fn operations() -> Vec<Operation> {
                 any_text(),
                 "Only of this type; `*` and `**` as in `eventTypes`.",
             )
-            .is_followed("a message", "a message"),
+            .followed_as("a message", "a message"),
         Operation::get("/applications/{app}/messages/{msg}", "getMessage")
             .says("Get a message", "`payload` is null once retention took it or it was erased.")
             .answers::<messages::Shape>(200, "The message.", example())

@@ -121,7 +121,7 @@ impl Operation {
 
     /// The parameters of a list that can be followed as well: of all that a
     /// key sees.
-    pub(super) fn is_followed(self, of: &str, older_than: &str) -> Self {
+    pub(super) fn followed_as(self, of: &str, older_than: &str) -> Self {
         let after = format!(
             "The id of {of}: what is newer than it, oldest first. Or a time: only what is newer, newest first."
         );
