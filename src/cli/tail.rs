@@ -131,11 +131,11 @@ impl<'a> Tail<'a> {
             is_cut,
             place,
         } = self.past().await?;
-        if is_cut && self.rows_wanted() == follow::PAST_ROWS_MAX {
+        if is_cut && (rows.len() < self.rows_wanted() || self.wants_all()) {
             let shown = rows.len();
             writeln!(
                 console.err,
-                "older lines are left out: these are the newest {shown}; a shorter --since or a filter shows fewer"
+                "older lines are left out: these are the newest {shown}; a shorter --since or a narrower filter finds fewer"
             )?;
         }
         self.show(&rows, console).await?;
@@ -181,11 +181,17 @@ impl<'a> Tail<'a> {
     }
 
     fn rows_wanted(&self) -> usize {
-        match (self.args.lines, self.args.since) {
-            (Some(lines), _) => lines,
-            (None, Some(_)) => follow::PAST_ROWS_MAX,
-            (None, None) => LINES_DEFAULT,
-        }
+        let usual = if self.wants_all() {
+            follow::PAST_ROWS_MAX
+        } else {
+            LINES_DEFAULT
+        };
+        self.args.lines.unwrap_or(usual)
+    }
+
+    /// Whether all since a time is asked for.
+    fn wants_all(&self) -> bool {
+        self.args.lines.is_none() && self.args.since.is_some()
     }
 
     async fn show(&mut self, rows: &[Row], console: &mut Console<'_>) -> Result<(), FollowError> {

@@ -1,6 +1,16 @@
 //! `hookpost tail` against a real server.
 
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::remote_command::{
     Ran, Running, application, bare_command, command, endpoint, message, post,
@@ -251,4 +261,83 @@ fn a_key_of_one_application_follows_that_one() {
         "{}",
         tail.err()
     );
+}
+
+/// What stands before a server: TLS, and a path of its own, for one connection
+/// at a time.
+struct Proxy {
+    url: String,
+    ca_file: TempDir,
+}
+
+impl Proxy {
+    fn before(server: SocketAddr) -> Self {
+        let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
+        let issued = issued.expect("it is made");
+        let ca_file = TempDir::new().expect("a folder");
+        fs::write(ca_file.path().join("ca.pem"), issued.cert.pem()).expect("a file");
+        let key = PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("it has versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key.into());
+        let config = Arc::new(config.expect("they fit"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let tls = ServerConnection::new(Arc::clone(&config)).expect("it begins");
+                // Some give up when they see the certificate.
+                drop(pass_on(StreamOwned::new(tls, stream), server));
+            }
+        });
+        Self {
+            url: format!("https://localhost:{port}/hooks"),
+            ca_file,
+        }
+    }
+
+    fn ca_file(&self) -> PathBuf {
+        self.ca_file.path().join("ca.pem")
+    }
+}
+
+/// One request without a body, and its answer.
+fn pass_on(
+    mut client: StreamOwned<ServerConnection, TcpStream>,
+    server: SocketAddr,
+) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head);
+    let below = head.strip_prefix("GET /hooks").expect("its path");
+    let head = format!("GET {below}").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(server)?;
+    stream.write_all(head.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    client.write_all(&answer)?;
+    client.conn.send_close_notify();
+    client.flush()
+}
+
+#[test]
+fn a_server_behind_tls_and_a_path_is_reached_when_its_certificate_is_trusted() {
+    let server = server();
+    let id = message(&server, "acme", "order.paid");
+    tail(&server, &[]).lines(1);
+    let proxy = Proxy::before(server.address());
+    let mut trusting = command(&server, &["tail", "--no-follow", "--server", &proxy.url]);
+    let out = Ran::of(trusting.env("HOOKPOST_CA_FILE", proxy.ca_file())).worked();
+    assert!(out.contains(&id) && out.contains("  acme  "), "{out}");
+    let doubting = command(&server, &["tail", "--server", &proxy.url]).output();
+    Ran::from(doubting.expect("it can be started")).refused(1, "certificate");
+    let mut lost = command(&server, &["tail", "--server", &proxy.url]);
+    Ran::of(lost.env("HOOKPOST_CA_FILE", "nowhere.pem")).refused(2, "HOOKPOST_CA_FILE");
 }
