@@ -1,34 +1,30 @@
 //! `hookpost trigger`: an example of an event, sent as a message.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+mod report;
+mod wait;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
 
-use super::follow::{self, FollowError, Follower, Query, Row};
-use super::printable::{json_line, plain};
+use self::report::Report;
+use self::wait::{Waits, deliveries};
+use super::follow::{self, FollowError, Follower, Place, Query};
+use super::printable::plain;
 use super::remote::{Question, Remote, RemoteError, ServerFlags, segment};
-use super::rows::AttemptRow;
 use super::{Console, EXIT_FAILED, EXIT_OK, EXIT_USAGE, answer};
 use crate::domain::message::is_event_type;
 
-/// For `--wait`: until every delivery was tried once.
-const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a payload that are read; the server's own limit is lower.
 const PAYLOAD_BYTES_MAX: u64 = 64 << 20;
 /// Applications that are listed when one has to be chosen.
 const APPLICATIONS_SHOWN: usize = 10;
-/// Attempts that are looked at of a message that was sent before.
-const EARLIER_ATTEMPTS: usize = 250;
 
 #[derive(Debug, Args)]
 pub struct TriggerArgs {
@@ -86,6 +82,9 @@ enum TriggerError {
     Remote(#[from] RemoteError),
     #[error(transparent)]
     Console(#[from] io::Error),
+    /// What was asked after it had been sent.
+    #[error("{id} is sent, but what becomes of it is not known here: {cause}")]
+    SentOnly { id: String, cause: RemoteError },
     #[error("cannot read --payload {}: {cause}", path.display())]
     Unreadable { path: PathBuf, cause: io::Error },
     #[error("--payload {} is larger than {PAYLOAD_BYTES_MAX} bytes", path.display())]
@@ -170,23 +169,41 @@ async fn trigger(args: &TriggerArgs, console: &mut Console<'_>) -> Result<u8, Tr
         None
     };
     let message = send(&mut remote, args, &application, own).await?;
-    // What comes from here on is about a message that is on its way.
-    let deliveries = deliveries(&mut remote, &application, &message).await?;
+    let told = tell(&mut remote, args, (&application, &message), place, console).await;
+    told.map_err(|error| match error {
+        TriggerError::Remote(cause) => TriggerError::SentOnly {
+            id: plain(&message.id),
+            cause,
+        },
+        other => other,
+    })
+}
+
+/// Tells to whom the message goes and, with a place in the log from before it,
+/// waits for what becomes of it there.
+async fn tell(
+    remote: &mut Remote,
+    args: &TriggerArgs,
+    (application, message): (&Application, &Sent),
+    place: Option<Place>,
+    console: &mut Console<'_>,
+) -> Result<u8, TriggerError> {
+    let deliveries = deliveries(remote, application, message).await?;
     let mut report = Report::new(args.output, console);
-    report.sent(&application, &message, &deliveries)?;
+    report.sent(application, message, &deliveries)?;
     let mut code = EXIT_OK;
     if let Some(place) = place {
-        let mut waits = Waits::new(&message, &deliveries);
+        let mut waits = Waits::new(message, &deliveries);
         let follower = Follower::new(place);
         waits
-            .all(&mut remote, &application, follower, &mut report)
+            .all(remote, application, follower, &mut report)
             .await?;
         report.left(&waits)?;
         if waits.failed || !waits.open.is_empty() {
             code = EXIT_FAILED;
         }
     }
-    report.end(&application, &message, &deliveries)?;
+    report.end(application, message, &deliveries)?;
     Ok(code)
 }
 
@@ -369,235 +386,6 @@ async fn example(
         return Err(TriggerError::NoSuchExample { at, count });
     }
     Ok(found.examples.swap_remove(at))
-}
-
-/// A message owed to an endpoint.
-#[derive(Deserialize)]
-struct Delivery {
-    endpoint: Endpoint,
-}
-
-#[derive(Deserialize)]
-struct Endpoint {
-    id: String,
-    url: String,
-    enabled: bool,
-    paused: bool,
-}
-
-impl Endpoint {
-    /// Why nothing is sent to it now.
-    fn holds(&self) -> Option<&'static str> {
-        match (self.enabled, self.paused) {
-            (false, _) => Some("the endpoint is disabled"),
-            (true, true) => Some("the endpoint is paused"),
-            (true, false) => None,
-        }
-    }
-}
-
-async fn deliveries(
-    remote: &mut Remote,
-    application: &Application,
-    message: &Sent,
-) -> Result<Vec<Delivery>, RemoteError> {
-    let below = format!("/messages/{}/endpoint-messages", segment(&message.id));
-    let answer = remote.ask(Question::get(application.path(&below))).await?;
-    answer.json(remote.server())
-}
-
-/// Deliveries that are waited for.
-struct Waits<'a> {
-    message: &'a Sent,
-    /// Not tried yet.
-    open: Vec<&'a Endpoint>,
-    /// Those of whom an attempt is known.
-    tried: BTreeSet<String>,
-    failed: bool,
-}
-
-impl<'a> Waits<'a> {
-    fn new(message: &'a Sent, deliveries: &'a [Delivery]) -> Self {
-        Self {
-            message,
-            open: deliveries
-                .iter()
-                .map(|delivery| &delivery.endpoint)
-                .collect(),
-            tried: BTreeSet::new(),
-            failed: false,
-        }
-    }
-
-    /// Tells the first attempt that is known of each delivery, until there is
-    /// one of all that are not held.
-    async fn all(
-        &mut self,
-        remote: &mut Remote,
-        application: &Application,
-        follower: Follower,
-        report: &mut Report<'_, '_>,
-    ) -> Result<(), TriggerError> {
-        let waiting = self.until_tried(remote, application, follower, report);
-        // Time over is told by what is open still.
-        timeout(WAIT_MAX, waiting).await.unwrap_or(Ok(()))
-    }
-
-    async fn until_tried(
-        &mut self,
-        remote: &mut Remote,
-        application: &Application,
-        mut follower: Follower,
-        report: &mut Report<'_, '_>,
-    ) -> Result<(), TriggerError> {
-        let mut rows = self.earlier(remote, application).await?;
-        loop {
-            for row in &rows {
-                self.take(row, remote, report)?;
-            }
-            if self.open.iter().all(|endpoint| endpoint.holds().is_some()) {
-                return Ok(());
-            }
-            // The message is on its way; a lost connection is not worth a line.
-            rows = follower.next(remote, &mut |_| Ok(())).await?;
-        }
-    }
-
-    /// Attempts that there are already, oldest first: all, should it have been
-    /// sent long ago under the same idempotency key.
-    async fn earlier(
-        &self,
-        remote: &mut Remote,
-        application: &Application,
-    ) -> Result<Vec<Row>, RemoteError> {
-        let id = segment(&self.message.id);
-        let path = application.path(&format!(
-            "/messages/{id}/attempts?pageSize={EARLIER_ATTEMPTS}"
-        ));
-        let answer = remote.ask(Question::get(path)).await?;
-        let mut rows: Vec<Row> = answer.json(remote.server())?;
-        rows.reverse();
-        Ok(rows)
-    }
-
-    fn take(
-        &mut self,
-        row: &Row,
-        remote: &Remote,
-        report: &mut Report<'_, '_>,
-    ) -> Result<(), TriggerError> {
-        let Ok(attempt) = serde_json::from_str::<AttemptRow>(row.get()) else {
-            let server = remote.server().to_string();
-            let what = "an attempt of its log is none".to_owned();
-            return Err(RemoteError::NotHookpost { server, what }.into());
-        };
-        if attempt.message_id != self.message.id || !self.tried.insert(attempt.endpoint_id.clone())
-        {
-            return Ok(());
-        }
-        self.open
-            .retain(|endpoint| endpoint.id != attempt.endpoint_id);
-        self.failed |= !attempt.is_delivered();
-        report.attempt(&attempt, row)?;
-        Ok(())
-    }
-}
-
-/// What is told, and to whom.
-struct Report<'r, 'c> {
-    output: Output,
-    console: &'r mut Console<'c>,
-    /// For one object at the end.
-    attempts: Vec<String>,
-    waiting: Option<usize>,
-}
-
-impl<'r, 'c> Report<'r, 'c> {
-    fn new(output: Output, console: &'r mut Console<'c>) -> Self {
-        Self {
-            output,
-            console,
-            attempts: Vec::new(),
-            waiting: None,
-        }
-    }
-
-    fn sent(
-        &mut self,
-        application: &Application,
-        message: &Sent,
-        deliveries: &[Delivery],
-    ) -> io::Result<()> {
-        if self.output == Output::Json {
-            return Ok(());
-        }
-        let (id, name) = (plain(&message.id), plain(&message.event_type));
-        let shown = plain(application.shown());
-        writeln!(self.console.out, "sent {id}: {name} to {shown}")?;
-        let whither = match deliveries.len() {
-            0 => "it goes to no endpoint: none takes this event type".to_owned(),
-            1 => "it goes to 1 endpoint".to_owned(),
-            count => format!("it goes to {count} endpoints"),
-        };
-        let follow = plain(&application.id);
-        writeln!(
-            self.console.out,
-            "{whither}; follow it: hookpost tail --application {follow}"
-        )?;
-        self.console.out.flush()
-    }
-
-    fn attempt(&mut self, attempt: &AttemptRow, row: &Row) -> io::Result<()> {
-        if self.output == Output::Json {
-            self.attempts.push(json_line(row.get()));
-            return Ok(());
-        }
-        writeln!(self.console.out, "{}", attempt.brief())?;
-        self.console.out.flush()
-    }
-
-    /// Tells what was not tried.
-    fn left(&mut self, waits: &Waits<'_>) -> io::Result<()> {
-        self.waiting = Some(waits.open.len());
-        if self.output == Output::Json {
-            return Ok(());
-        }
-        for endpoint in &waits.open {
-            let seconds = WAIT_MAX.as_secs();
-            let why = endpoint.holds().map_or_else(
-                || format!("not tried within {seconds} s"),
-                |why| format!("not tried: {why}"),
-            );
-            let url = plain(&endpoint.url);
-            writeln!(self.console.out, "waiting    {why}  {url}")?;
-        }
-        Ok(())
-    }
-
-    fn end(
-        &mut self,
-        application: &Application,
-        message: &Sent,
-        deliveries: &[Delivery],
-    ) -> io::Result<()> {
-        if self.output != Output::Json {
-            return Ok(());
-        }
-        let told = json!({
-            "id": message.id,
-            "eventType": message.event_type,
-            "applicationId": application.id,
-            "endpoints": deliveries.len(),
-        });
-        let mut line = json_line(&told.to_string());
-        if let Some(waiting) = self.waiting {
-            let attempts = self.attempts.join(",");
-            line.pop();
-            write!(line, ",\"waiting\":{waiting},\"attempts\":[{attempts}]}}")
-                .expect("writing to a text cannot fail");
-        }
-        writeln!(self.console.out, "{line}")
-    }
 }
 
 #[cfg(test)]
