@@ -303,7 +303,8 @@ fn policy(settings: &Settings, mode: Mode, bound: SocketAddr) -> DestinationPoli
     }
 }
 
-fn extra_roots(ca_file: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+/// The certificates that a file adds to those that are trusted anyway.
+pub(crate) fn extra_roots(ca_file: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let Some(path) = ca_file else {
         return Ok(Vec::new());
     };

@@ -3,15 +3,21 @@
 pub mod completions;
 pub mod config;
 mod flags;
+mod follow;
 pub mod health;
 pub mod jobs;
 pub mod keys;
 pub mod listen;
 pub mod man;
+mod printable;
 mod reach;
+pub mod remote;
+mod rows;
 pub mod serve;
 pub mod sign;
 mod table;
+pub mod tail;
+pub mod trigger;
 pub mod users;
 
 use std::io::{self, Read, Write};
@@ -54,6 +60,10 @@ pub enum Command {
     Users(UsersArgs),
     /// List, show and cancel jobs
     Jobs(JobsArgs),
+    /// Send an example of an event type as a message
+    Trigger(trigger::TriggerArgs),
+    /// Follow the log of a server: attempts, or messages
+    Tail(tail::TailArgs),
     /// Sign a body and print the headers
     Sign(sign::SignArgs),
     /// Check the signature of a request
@@ -235,6 +245,8 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> io::Result<u8> {
         Command::Keys(args) => keys::run(args, console),
         Command::Users(args) => users::run(args, console),
         Command::Jobs(args) => jobs::run(args, console),
+        Command::Trigger(args) => trigger::run(&args, console),
+        Command::Tail(args) => tail::run(&args, console),
         Command::Sign(args) => {
             let signed = sign::sign(&args, SystemClock.now(), console.input, console.out);
             answer(signed, EXIT_USAGE, console)

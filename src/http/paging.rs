@@ -138,12 +138,18 @@ impl Params {
     /// The `Link` to the page that goes on before `id`, with the same filters.
     #[must_use]
     pub fn next_link(&self, id: &str) -> HeaderValue {
+        self.link("next", "before", id)
+    }
+
+    /// A `Link` to the same list, with the same filters, from where `name` is
+    /// `id`: `before` it, or `after` it.
+    #[must_use]
+    pub fn link(&self, rel: &str, name: &str, id: &str) -> HeaderValue {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        for (name, value) in self.values.iter().filter(|(name, _)| *name != "before") {
-            query.append_pair(name, value);
-        }
-        query.append_pair("before", id);
-        let link = format!("<{}?{}>; rel=\"next\"", ascii(&self.path), query.finish());
+        query.extend_pairs(self.others(&["before", name]));
+        query.append_pair(name, id);
+        let path = ascii(&self.path);
+        let link = format!("<{path}?{}>; rel=\"{rel}\"", query.finish());
         HeaderValue::from_str(&link).expect("an encoded path and an encoded query")
     }
 }

@@ -5,18 +5,20 @@
 //! a bounded number of rows and bytes, gives what it has found, and says how
 //! far it came; the next list goes on there.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use memchr::memmem;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
 
 use super::codec::decode;
+use super::log::{Merged, Way, keys_of_all, messages_of};
 use super::reads::AttemptFilter;
 use super::rows::{AttemptV1, DeliveryV1, EndpointStateV1, MessageV1};
 use super::tables::{
-    APPLICATION_ENDPOINTS, APPLICATION_MESSAGES, ATTEMPTS, DELIVERIES, ENDPOINT_ATTEMPTS,
-    ENDPOINT_STATES, ENVIRONMENT_APPLICATIONS, MESSAGES, PAYLOADS, pair, part, second,
+    APPLICATION_ENDPOINTS, ATTEMPTS, DELIVERIES, ENDPOINT_STATES, ENVIRONMENT_APPLICATIONS,
+    MESSAGES, PAYLOADS, pair, part, second,
 };
 use super::{Store, StoreError};
 use crate::domain::attempt::Attempt;
@@ -24,9 +26,9 @@ use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::endpoint::{EndpointState, LiveEndpoint};
 use crate::domain::fanout::EventFilter;
 use crate::domain::ids::{
-    ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, Key, MessageKey, first_key_at,
+    ApplicationKey, AttemptKey, EndpointKey, EnvironmentKey, Key, MessageKey,
 };
-use crate::domain::message::Message;
+use crate::domain::message::{Message, StoredMessage};
 use crate::domain::principal::Scope;
 use crate::domain::time::Timestamp;
 
@@ -125,12 +127,15 @@ pub struct MessageRow {
     pub more_deliveries: bool,
 }
 
-/// A page of what was looked for, newest first.
+/// A page of what was looked for.
 #[derive(Clone, Debug)]
 pub struct Found<T, K> {
     pub rows: Vec<T>,
-    /// Where to go on looking, when there may be more.
+    /// Where to go on looking, when there may be more. No row has this key.
     pub next: Option<K>,
+    /// The last row that was looked at. It may be another environment's, and is
+    /// shown to nobody.
+    pub looked_at: Option<K>,
     /// How far back was looked, when the search was broken off before it had
     /// filled its page.
     pub reached: Option<Timestamp>,
@@ -197,8 +202,42 @@ impl Store {
         before: Option<MessageKey>,
         take: usize,
     ) -> Result<Found<MessageRow, MessageKey>, StoreError> {
-        let end = earlier(before, filter.before);
-        let start = filter.after.map_or(MessageKey::from_u64(0), first_key_at);
+        let way = Way::Back(before);
+        self.search_messages(scope, filter, way, take, |search, key, bounds| {
+            search.accepted(key, bounds)
+        })
+    }
+
+    /// The same with their payloads, which are of the bytes that a list looks
+    /// at, and either way.
+    pub fn log_messages(
+        &self,
+        scope: Scope,
+        filter: &MessageFilter,
+        way: Way<MessageKey>,
+        take: usize,
+    ) -> Result<Found<StoredMessage, MessageKey>, StoreError> {
+        self.search_messages(scope, filter, way, take, |search, key, bounds| {
+            search.with_payload(key, bounds)
+        })
+    }
+
+    fn search_messages<T>(
+        &self,
+        scope: Scope,
+        filter: &MessageFilter,
+        way: Way<MessageKey>,
+        take: usize,
+        accepted: impl Fn(
+            &mut MessageSearch<'_>,
+            MessageKey,
+            &mut Bounds,
+        ) -> Result<Option<T>, StoreError>,
+    ) -> Result<Found<T, MessageKey>, StoreError> {
+        let span = way.span(filter.after, filter.before);
+        if span.is_empty() {
+            return Ok(nothing());
+        }
         self.read(|txn| {
             let mut search = MessageSearch {
                 store: self,
@@ -209,31 +248,13 @@ impl Store {
                 deliveries: txn.open_table(DELIVERIES)?,
                 environments: HashMap::new(),
             };
-            if let Some(application) = scope.application {
-                let table = txn.open_table(APPLICATION_MESSAGES)?;
-                let (low, high) = (
-                    pair(application.as_u64(), start.as_u64()),
-                    pair(application.as_u64(), end.as_u64()),
-                );
-                if low >= high {
-                    return Ok(nothing());
-                }
-                let keys = table.range::<&[u8; 16]>(&low..&high)?.rev();
-                let keys = keys.map(|row| Ok(MessageKey::from_u64(second(row?.0.value()))));
-                find(keys, take, |key, bounds| search.accepted(key, bounds))
-            } else {
-                if start >= end {
-                    return Ok(nothing());
-                }
-                let table = txn.open_table(MESSAGES)?;
-                let (low, high) = (start.as_u64().to_be_bytes(), end.as_u64().to_be_bytes());
-                let keys = table.range::<&[u8; 8]>(&low..&high)?.rev();
-                let keys = keys.map(|row| {
-                    let key = u64::from_be_bytes(*row?.0.value());
-                    Ok(MessageKey::from_u64(key))
-                });
-                find(keys, take, |key, bounds| search.accepted(key, bounds))
-            }
+            let keys = match scope.application {
+                Some(application) => messages_of(txn, application, &span, way)?,
+                None => keys_of_all(&search.messages, &span, way)?,
+            };
+            find(way, keys, take, |key, bounds| {
+                accepted(&mut search, key, bounds)
+            })
         })
     }
 
@@ -247,10 +268,21 @@ impl Store {
         before: Option<AttemptKey>,
         take: usize,
     ) -> Result<Found<AttemptRow, AttemptKey>, StoreError> {
+        self.log_attempts(scope, endpoint, filter, Way::Back(before), take)
+    }
+
+    /// The same, either way.
+    pub fn log_attempts(
+        &self,
+        scope: Scope,
+        endpoint: Option<EndpointKey>,
+        filter: &AttemptFilter,
+        way: Way<AttemptKey>,
+        take: usize,
+    ) -> Result<Found<AttemptRow, AttemptKey>, StoreError> {
         // An attempt's key is given when it is recorded, after it began.
-        let end = before.unwrap_or(AttemptKey::from_u64(u64::MAX));
-        let start = filter.after.map_or(AttemptKey::from_u64(0), first_key_at);
-        if start >= end {
+        let span = way.span(filter.after, None);
+        if span.is_empty() {
             return Ok(nothing());
         }
         self.read(|txn| {
@@ -268,17 +300,11 @@ impl Store {
                 (None, None) => None,
             };
             if let Some(endpoints) = endpoints {
-                let keys = Merged::new(txn, &endpoints, start, end)?;
-                return find(keys, take, |key, bounds| search.accepted(key, bounds));
+                let keys = Merged::new(txn, &endpoints, &span, way)?;
+                return find(way, keys, take, |key, bounds| search.accepted(key, bounds));
             }
-            let table = txn.open_table(ATTEMPTS)?;
-            let (low, high) = (start.as_u64().to_be_bytes(), end.as_u64().to_be_bytes());
-            let keys = table.range::<&[u8; 8]>(&low..&high)?.rev();
-            let keys = keys.map(|row| {
-                let key = u64::from_be_bytes(*row?.0.value());
-                Ok(AttemptKey::from_u64(key))
-            });
-            find(keys, take, |key, bounds| search.accepted(key, bounds))
+            let keys = keys_of_all(&search.attempts, &span, way)?;
+            find(way, keys, take, |key, bounds| search.accepted(key, bounds))
         })
     }
 
@@ -296,11 +322,11 @@ impl Store {
         for place in places {
             rows.extend(self.live_endpoint(place)?);
         }
-        let reached = None;
         Ok(Found {
             rows,
             next,
-            reached,
+            looked_at: None,
+            reached: None,
         })
     }
 
@@ -391,14 +417,9 @@ fn nothing<T, K>() -> Found<T, K> {
     Found {
         rows: Vec::new(),
         next: None,
+        looked_at: None,
         reached: None,
     }
-}
-
-fn earlier<K: Key>(before: Option<K>, moment: Option<Timestamp>) -> K {
-    let moment = moment.map(first_key_at);
-    let ends = [before, moment].into_iter().flatten();
-    ends.min().unwrap_or(K::from_u64(u64::MAX))
 }
 
 /// The next endpoints in order of their applications, and where to go on.
@@ -507,29 +528,32 @@ fn is_listed(
 
 /// Goes through `keys` until it has found `take`, or looked at enough.
 fn find<T, K: Key>(
+    way: Way<K>,
     keys: impl Iterator<Item = Result<K, StoreError>>,
     take: usize,
     mut accepted: impl FnMut(K, &mut Bounds) -> Result<Option<T>, StoreError>,
 ) -> Result<Found<T, K>, StoreError> {
     let mut rows = Vec::new();
     let mut bounds = Bounds::new();
-    let mut last: Option<K> = None;
+    let mut looked_at: Option<K> = None;
     for key in keys {
         let key = key?;
         if rows.len() == take || !bounds.allow() {
-            let reached = last.filter(|_| rows.len() < take).map(Key::made_at);
+            let reached = looked_at.filter(|_| rows.len() < take).map(Key::made_at);
             return Ok(Found {
                 rows,
-                next: last,
+                next: Some(way.place_before(key)),
+                looked_at,
                 reached,
             });
         }
-        last = Some(key);
+        looked_at = Some(key);
         rows.extend(accepted(key, &mut bounds)?);
     }
     Ok(Found {
         rows,
         next: None,
+        looked_at,
         reached: None,
     })
 }
@@ -564,7 +588,12 @@ impl MessageSearch<'_> {
             return Ok(None);
         }
         let (deliveries, more_deliveries) = self.deliveries_of(key)?;
-        if !self.fares(&deliveries) || !self.contains(key, bounds)? {
+        let fares = match self.filter.endpoint {
+            // It may be beyond those that are shown.
+            Some(endpoint) => self.fares(&self.delivery_for(key, endpoint)?),
+            None => self.fares(&deliveries),
+        };
+        if !fares || !self.contains(key, bounds)? {
             return Ok(None);
         }
         Ok(Some(MessageRow {
@@ -593,6 +622,36 @@ impl MessageSearch<'_> {
                 && filter.standing.is_none_or(|wanted| wanted.is_of(delivery))
                 && filter.status_class.is_none_or(of_class)
         })
+    }
+
+    fn with_payload(
+        &mut self,
+        key: MessageKey,
+        bounds: &mut Bounds,
+    ) -> Result<Option<StoredMessage>, StoreError> {
+        let Some(row) = self.accepted(key, bounds)? else {
+            return Ok(None);
+        };
+        let payload = self.payloads.get(&key.as_u64().to_be_bytes())?;
+        let payload = payload.map(|bytes| Bytes::copy_from_slice(bytes.value()));
+        bounds.note(payload.as_ref().map_or(0, Bytes::len));
+        let message = row.message;
+        Ok(Some(StoredMessage { message, payload }))
+    }
+
+    fn delivery_for(
+        &self,
+        key: MessageKey,
+        endpoint: EndpointKey,
+    ) -> Result<Vec<(EndpointKey, Delivery)>, StoreError> {
+        let row = self
+            .deliveries
+            .get(&pair(key.as_u64(), endpoint.as_u64()))?;
+        let rows = row.into_iter().map(|row| {
+            let delivery = decode::<DeliveryV1>(row.value())?.into();
+            Ok((endpoint, delivery))
+        });
+        rows.collect()
     }
 
     fn deliveries_of(
@@ -671,60 +730,5 @@ impl AttemptSearch<'_> {
             attempt,
             event_type,
         }))
-    }
-}
-
-/// The attempts of several endpoints as one list, newest first.
-struct Merged<'a> {
-    logs: Vec<Box<dyn Iterator<Item = Result<AttemptKey, StoreError>> + 'a>>,
-    heads: BinaryHeap<(AttemptKey, usize)>,
-    failure: Option<StoreError>,
-}
-
-impl Merged<'_> {
-    fn new(
-        txn: &ReadTransaction,
-        endpoints: &[EndpointKey],
-        start: AttemptKey,
-        end: AttemptKey,
-    ) -> Result<Self, StoreError> {
-        let table = txn.open_table(ENDPOINT_ATTEMPTS)?;
-        let mut merged = Self {
-            logs: Vec::with_capacity(endpoints.len()),
-            heads: BinaryHeap::with_capacity(endpoints.len()),
-            failure: None,
-        };
-        for endpoint in endpoints {
-            let endpoint = endpoint.as_u64();
-            let (low, high) = (pair(endpoint, start.as_u64()), pair(endpoint, end.as_u64()));
-            let rows = table.range::<&[u8; 16]>(&low..&high)?.rev();
-            merged.logs.push(Box::new(
-                rows.map(|row| Ok(AttemptKey::from_u64(second(row?.0.value())))),
-            ));
-            merged.advance(merged.logs.len() - 1);
-        }
-        Ok(merged)
-    }
-
-    /// Takes up the next of a log.
-    fn advance(&mut self, log: usize) {
-        match self.logs[log].next() {
-            Some(Ok(key)) => self.heads.push((key, log)),
-            Some(Err(error)) => self.failure = Some(error),
-            None => {}
-        }
-    }
-}
-
-impl Iterator for Merged<'_> {
-    type Item = Result<AttemptKey, StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(error) = self.failure.take() {
-            return Some(Err(error));
-        }
-        let (key, log) = self.heads.pop()?;
-        self.advance(log);
-        Some(Ok(key))
     }
 }

@@ -1026,6 +1026,14 @@ const PERIODS: [(&str, &str, bool); 14] = [
 ];
 
 /// Queries about sources.
+const LOGS: [(&str, &str, bool); 6] = [
+    ("endpoint", "endpoint=x", true),
+    ("endpoint", "endpoint=%ff", true),
+    ("wait", "wait=x", true),
+    ("wait", "wait=-1", true),
+    ("wait", "wait=601", true),
+    ("wait", "wait=25", false),
+];
 const SOURCES: [(&str, &str, bool); 4] = [
     ("verdict", "verdict=x", true),
     ("verdict", "verdict=accepted", false),
@@ -1097,6 +1105,7 @@ async fn queries_that_make_no_sense_are_named() {
     .into_iter()
     .chain(PERIODS)
     .chain(SOURCES)
+    .chain(LOGS)
     .map(|(name, query, refused)| (name, query.to_owned(), refused))
     .chain([
         ("message", format!("before={long}"), true),

@@ -331,7 +331,7 @@ fn bodies(route: &Route, other: &Place, one_environment: bool) -> Vec<Value> {
 }
 
 /// Queries that name something of `other`'s, or ask for all there is.
-fn queries(route: &Route, other: &Place) -> Vec<String> {
+fn queries(route: &Route, own: &Place, other: &Place) -> Vec<String> {
     let known = route.queries();
     let before =
         |ids: &[String]| -> Vec<String> { ids.iter().map(|id| format!("?before={id}")).collect() };
@@ -344,6 +344,15 @@ fn queries(route: &Route, other: &Place) -> Vec<String> {
             "request" => queries.extend(before(&other.req)),
             "audit" => queries.extend(before(&other.audit)),
             "job" => queries.extend(before(&other.job)),
+            "application" => {
+                queries.extend(other.app.iter().map(|id| format!("?application={id}")));
+            }
+            "endpoint" => queries.extend(other.ep.iter().map(|id| format!("?endpoint={id}"))),
+            // From what is one's own on, past what is another's.
+            "after" if known.contains(&"wait") => {
+                let own = own.msg.iter().take(1).chain(&own.atmpt);
+                queries.extend(own.map(|id| format!("?after={id}")));
+            }
             "archived" => queries.push("?archived=true".to_owned()),
             "page" => queries.push("?page=1&pageSize=250".to_owned()),
             _ => {}
@@ -431,7 +440,7 @@ impl Trial<'_> {
             }
             return;
         }
-        for query in queries(route, self.other) {
+        for query in queries(route, self.own, self.other) {
             self.ask(route, &format!("{path}{query}"), None).await;
         }
     }

@@ -31,6 +31,7 @@ mod job_crash;
 mod jobs;
 mod layers;
 mod listen_client;
+mod logs;
 mod openapi;
 mod operational_events;
 mod payload_forms;
@@ -55,3 +56,7 @@ mod store_crashes;
 mod store_files;
 mod store_model;
 mod support;
+#[cfg(unix)]
+mod tail;
+#[cfg(unix)]
+mod trigger;

@@ -13,7 +13,7 @@ use super::{absent, application, required_application};
 use crate::domain::attempt::{Attempt, CapturedResponse};
 use crate::domain::delivery::Verdict;
 use crate::domain::fanout::EventFilter;
-use crate::domain::ids::{AttemptKey, Ids};
+use crate::domain::ids::{AttemptKey, Ids, Key};
 use crate::domain::time::Timestamp;
 use crate::http::answer::json;
 use crate::http::auth::Caller;
@@ -135,7 +135,7 @@ fn response(response: &CapturedResponse) -> ResponseShape {
     }
 }
 
-fn shape(attempt: &Attempt, ids: &Ids) -> Shape {
+pub(super) fn shape(attempt: &Attempt, ids: &Ids) -> Shape {
     let of = &attempt.of;
     let message_id = ids.text(of.message);
     let headers = of.request.headers(&message_id);
@@ -203,50 +203,68 @@ struct Query {
 }
 
 fn query(params: &Params, ids: &Ids) -> Result<Query, Problem> {
+    let mut filter = filter(params)?;
+    filter.after = params.parsed("after", "a time in Unix milliseconds", time)?;
+    let before = match bound(params, "before", ids, "an attempt")? {
+        Some(Bound::Row(key)) => Some(key),
+        Some(Bound::Time(at)) => {
+            filter.before = Some(at);
+            None
+        }
+        None => None,
+    };
+    let take = params.page_size()?;
+    Ok(Query {
+        filter,
+        before,
+        take,
+    })
+}
+
+/// What every list of attempts can be narrowed by, times aside.
+pub(super) fn filter(params: &Params) -> Result<AttemptFilter, Problem> {
     let outcome = params.parsed("outcome", "delivered or failed", |text| match text {
         "delivered" => Some(OutcomeFilter::Delivered),
         "failed" => Some(OutcomeFilter::Failed),
         _ => None,
     })?;
-    let status_class = params.parsed("statusClass", CLASS_WORDS, status_class)?;
-    let event_type = params.parsed("eventType", "an event type", |text| {
-        EventFilter::parse(text).ok()
-    })?;
-    let time = |text: &str| text.parse().ok().map(Timestamp);
-    let after = params.parsed("after", "a time in Unix milliseconds", time)?;
-    let bound = params.parsed(
-        "before",
-        "the id of an attempt or a time in Unix milliseconds",
-        |text| {
-            ids.parse(text)
-                .map(Before::Attempt)
-                .or_else(|| time(text).map(Before::Time))
-        },
-    )?;
-    let (before, before_time) = match bound {
-        Some(Before::Attempt(key)) => (Some(key), None),
-        Some(Before::Time(at)) => (None, Some(at)),
-        None => (None, None),
-    };
-    let filter = AttemptFilter {
+    Ok(AttemptFilter {
         outcome,
-        status_class,
-        result: None,
-        trigger: None,
-        event_type,
-        after,
-        before: before_time,
-    };
-    Ok(Query {
-        filter,
-        before,
-        take: params.page_size()?,
+        status_class: params.parsed("statusClass", CLASS_WORDS, status_class)?,
+        event_type: event_type(params)?,
+        ..AttemptFilter::default()
     })
 }
 
-enum Before {
-    Attempt(AttemptKey),
+/// The event types that the query asks for.
+pub(super) fn event_type(params: &Params) -> Result<Option<EventFilter>, Problem> {
+    params.parsed("eventType", "an event type", |text| {
+        EventFilter::parse(text).ok()
+    })
+}
+
+/// Where a list begins or ends: at a row, or at a time.
+pub(super) enum Bound<K> {
+    Row(K),
     Time(Timestamp),
+}
+
+/// A bound of a list of `what`.
+pub(super) fn bound<K: Key>(
+    params: &Params,
+    name: &str,
+    ids: &Ids,
+    what: &str,
+) -> Result<Option<Bound<K>>, Problem> {
+    let expected = format!("the id of {what} or a time in Unix milliseconds");
+    params.parsed(name, &expected, |text| {
+        let row = ids.parse(text).map(Bound::Row);
+        row.or_else(|| time(text).map(Bound::Time))
+    })
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    text.parse().ok().map(Timestamp)
 }
 
 fn answer(page: &AttemptPage, params: &Params, ids: &Ids) -> Response {

@@ -17,6 +17,7 @@ mod inboxes;
 mod jobs;
 mod keys;
 mod listeners;
+mod logs;
 mod messages;
 pub(in crate::api) mod openapi;
 mod portal;
@@ -103,6 +104,7 @@ routes! {
     POST "/applications/{app}/requests" Send => requests::create;
     GET "/applications/{app}/requests/{req}" Read => requests::show;
     GET "/applications/{app}/statistics" Read => statistics::of_application;
+    GET "/attempts" Read => logs::attempts;
     GET "/audit" Admin => audit::list;
     GET "/event-types" Read => event_types::list;
     POST "/event-types" Manage => event_types::create;
@@ -130,6 +132,7 @@ routes! {
     GET "/jobs/{job}" Read => jobs::show;
     PUT "/jobs/{job}" Send => jobs::update;
     POST "/jobs/{job}/cancellations" Send => jobs::cancel;
+    GET "/messages" Read => logs::messages;
     GET "/source-presets" Read => sources::presets;
     GET "/sources" Read => sources::list;
     POST "/sources" Manage => sources::create;

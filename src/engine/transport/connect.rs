@@ -86,7 +86,7 @@ impl Egress {
             return Ok(Stream::Plain(stream));
         }
         let started = Instant::now();
-        let encrypted = tls::encrypt(&self.tls, &url, stream).await;
+        let encrypted = tls::encrypt(&self.tls, &url.host(), stream).await;
         trace.tls_us = micros_since(started);
         Ok(Stream::Tls(Box::new(encrypted?)))
     }

@@ -46,7 +46,7 @@ pub use self::resolve::{
     SystemResolver,
 };
 pub(crate) use self::tls::why_handshake_failed;
-pub use self::tls::{TLS_HANDSHAKE_LIMIT, client_tls, trust_anchors};
+pub use self::tls::{TLS_HANDSHAKE_LIMIT, client_tls, encrypt, trust_anchors};
 
 /// How long an unused connection stays open.
 ///

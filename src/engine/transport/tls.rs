@@ -14,7 +14,6 @@ use tokio_rustls::client::TlsStream;
 use url::Host;
 
 use super::TransportError;
-use crate::domain::address::EndpointUrl;
 use crate::domain::attempt::Outcome;
 
 /// Time that a TLS handshake may take.
@@ -56,13 +55,13 @@ pub fn trust_anchors(
     Ok(roots.roots.into())
 }
 
-/// Encrypts `stream` for the host of `url`, or says why that failed.
-pub(super) async fn encrypt(
+/// Encrypts `stream` for `host`, or says why that failed.
+pub async fn encrypt(
     connector: &TlsConnector,
-    url: &EndpointUrl,
+    host: &Host<&str>,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, Outcome> {
-    let name = server_name(url)?;
+    let name = server_name(host)?;
     match timeout(TLS_HANDSHAKE_LIMIT, connector.connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(handshake_failed(&error)),
@@ -72,15 +71,15 @@ pub(super) async fn encrypt(
     }
 }
 
-fn server_name(url: &EndpointUrl) -> Result<ServerName<'static>, Outcome> {
-    match url.host() {
+fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, Outcome> {
+    match host {
         Host::Domain(name) => {
-            ServerName::try_from(name.to_owned()).map_err(|_| Outcome::TlsFailed {
+            ServerName::try_from((*name).to_owned()).map_err(|_| Outcome::TlsFailed {
                 detail: "no certificate can be valid for this host name".to_owned(),
             })
         }
-        Host::Ipv4(ip) => Ok(ServerName::from(IpAddr::V4(ip))),
-        Host::Ipv6(ip) => Ok(ServerName::from(IpAddr::V6(ip))),
+        Host::Ipv4(ip) => Ok(ServerName::from(IpAddr::V4(*ip))),
+        Host::Ipv6(ip) => Ok(ServerName::from(IpAddr::V6(*ip))),
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) mod http_client;
 pub(crate) mod patience;
 pub(crate) mod python;
 pub(crate) mod redact;
+#[cfg(unix)]
+pub(crate) mod remote_command;
 pub(crate) mod schema;
 pub(crate) mod server_process;
 pub(crate) mod sink;

@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::fields::{any_text, time, word};
+use super::logs::FOLLOWING;
 use super::operation::Operation;
-use super::{ATTEMPT_ID, ENDPOINT_ID, MADE_MS, MESSAGE_ID, Noun, endpoints};
+use super::{APPLICATION_ID, ATTEMPT_ID, ENDPOINT_ID, MADE_MS, MESSAGE_ID, Noun, endpoints};
 use crate::api::native::attempts::Shape;
+use crate::api::native::logs::LoggedAttempt;
 use crate::domain::attempt::OUTCOMES;
 
 const BY_MESSAGE: &str = "/applications/acme/messages/order-42/attempts";
@@ -19,6 +21,9 @@ pub(super) fn noun() -> Noun {
             ("Attempt", "trigger", &["scheduled", "manual"]),
             ("Attempt", "outcome", &["delivered", "failed"]),
             ("Attempt", "result", &OUTCOMES),
+            ("LoggedAttempt", "trigger", &["scheduled", "manual"]),
+            ("LoggedAttempt", "outcome", &["delivered", "failed"]),
+            ("LoggedAttempt", "result", &OUTCOMES),
             ("AttemptResponse", "bodyEncoding", &["utf-8", "base64"]),
         ],
     }
@@ -27,6 +32,12 @@ pub(super) fn noun() -> Noun {
 fn operations() -> Vec<Operation> {
     let filtered = "Newest first. A filter looks at a bounded number of attempts and answers with what it has found; the `Link` goes on from there.";
     vec![
+        narrowed(
+            Operation::get("/attempts", "listAttempts")
+                .says("List or follow all attempts", FOLLOWING)
+                .lists::<LoggedAttempt>("The attempts.", &logged()),
+        )
+        .followed_as("an attempt", "an attempt, or a time"),
         filters(
             Operation::get(
                 "/applications/{app}/messages/{msg}/attempts",
@@ -55,6 +66,12 @@ fn operations() -> Vec<Operation> {
 }
 
 fn filters(operation: Operation) -> Operation {
+    narrowed(operation)
+        .query("after", time(), "Only those that began after this time.")
+        .pages("an attempt, or a time")
+}
+
+fn narrowed(operation: Operation) -> Operation {
     let classes = word(&["none", "1xx", "2xx", "3xx", "4xx", "5xx"]);
     operation
         .query(
@@ -72,8 +89,12 @@ fn filters(operation: Operation) -> Operation {
             any_text(),
             "Only for messages of this type; `*` and `**` as in `eventTypes`.",
         )
-        .query("after", time(), "Only those that began after this time.")
-        .pages("an attempt, or a time")
+}
+
+fn logged() -> Value {
+    let mut logged = json!({"applicationId": APPLICATION_ID, "eventType": "order.paid"});
+    super::logs::extend(&mut logged, example());
+    logged
 }
 
 fn example() -> Value {

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::fields::{Fields, anything, list, text};
+use super::fields::{Fields, any_text, anything, list, text};
+use super::logs::FOLLOWING;
 use super::operation::Operation;
-use super::{MADE_MS, MESSAGE_ID, Noun, endpoints};
+use super::{APPLICATION_ID, MADE_MS, MESSAGE_ID, Noun, endpoints};
+use crate::api::native::logs::LoggedMessage;
 use crate::api::native::{endpoint_messages, jobs, messages, replays};
 use crate::domain::message::{
     CHANNEL_CHARS_MAX, CHANNELS_MAX, EVENT_TYPE_CHARS_MAX, UID_CHARS_MAX,
@@ -69,6 +71,15 @@ fn operations() -> Vec<Operation> {
             .says("List messages", "Newest first.")
             .lists::<messages::Shape>("The messages.", &example())
             .pages("a message"),
+        Operation::get("/messages", "listAllMessages")
+            .says("List or follow all messages", FOLLOWING)
+            .lists::<LoggedMessage<'_>>("The messages.", &logged())
+            .query(
+                "eventType",
+                any_text(),
+                "Only of this type; `*` and `**` as in `eventTypes`.",
+            )
+            .followed_as("a message", "a message"),
         Operation::get("/applications/{app}/messages/{msg}", "getMessage")
             .says("Get a message", "`payload` is null once retention took it or it was erased.")
             .answers::<messages::Shape>(200, "The message.", example())
@@ -152,6 +163,12 @@ pub(super) fn example() -> Value {
         "created": MADE_MS,
         "updated": MADE_MS,
     })
+}
+
+fn logged() -> Value {
+    let mut logged = json!({"applicationId": APPLICATION_ID});
+    super::logs::extend(&mut logged, example());
+    logged
 }
 
 fn delivery() -> Value {

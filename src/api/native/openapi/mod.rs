@@ -14,6 +14,7 @@ mod fields;
 mod inboxes;
 mod jobs;
 mod keys;
+mod logs;
 mod messages;
 mod operation;
 mod portal;

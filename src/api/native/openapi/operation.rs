@@ -15,6 +15,7 @@ use utoipa::openapi::{HttpMethod, PathItem, Ref, RefOr, Required};
 use super::fields::{Fields, any_text, described, text};
 use super::problems::{self, Code, Shared};
 use super::{BEARER, PARAMETERS, Schemas, scope};
+use crate::api::native::logs::WAIT_SECONDS_MAX;
 
 /// A route, as the document describes it.
 pub(super) struct Operation {
@@ -51,6 +52,8 @@ struct Answer {
     example: Value,
     components: Vec<(String, RefOr<Schema>)>,
     paged: bool,
+    /// Whether a `Link` leads to what is newer.
+    followed: bool,
 }
 
 impl Operation {
@@ -113,6 +116,31 @@ impl Operation {
             "How many at most; 100 when not given.",
         );
         this.answer_mut().paged = true;
+        this
+    }
+
+    /// The parameters of a list that can be followed as well: of all that a
+    /// key sees.
+    pub(super) fn followed_as(self, of: &str, older_than: &str) -> Self {
+        let after = format!(
+            "The id of {of}: what is newer than it, oldest first. Or a time: only what is newer, newest first."
+        );
+        let wait = "Seconds to wait, when nothing is newer than the id in `after`.";
+        let mut this = self
+            .query(
+                "application",
+                any_text(),
+                "Only of this application, by id or uid.",
+            )
+            .query(
+                "endpoint",
+                any_text(),
+                "Only for this endpoint, by id; with `application` by uid too.",
+            )
+            .query("after", any_text(), &after)
+            .query("wait", super::number(0, WAIT_SECONDS_MAX as u64), wait)
+            .pages(older_than);
+        this.answer_mut().followed = true;
         this
     }
 
@@ -189,6 +217,7 @@ impl Operation {
             example,
             components,
             paged: false,
+            followed: false,
         });
         self
     }
@@ -419,7 +448,11 @@ fn response(answer: &Answer) -> utoipa::openapi::Response {
     if !answer.paged {
         return response.build();
     }
-    let says = "The next page as `rel=\"next\"`, when there is one.";
+    let says = if answer.followed {
+        "What is older as `rel=\"next\"`, when there is any; what is newer, oldest first, as `rel=\"prev\"`. Of a page that is oldest first: what is newer, as `rel=\"next\"`, always."
+    } else {
+        "The next page as `rel=\"next\"`, when there is one."
+    };
     let link = HeaderBuilder::new().schema(Some(described(any_text(), says)));
     response
         .header("Link", link.description(Some(says)).build())
