@@ -235,13 +235,13 @@ impl<W> Lane<W> {
             return None;
         }
         self.queue.pop_first();
-        let sent = Sent {
+        let asked = Sent {
             seat: id,
             at: now,
             took: Stopwatch::default(),
             settled: false,
         };
-        self.sent.insert(head, sent);
+        self.sent.insert(head, asked);
         if let Some(seat) = self.seat(id) {
             seat.forwarded += 1;
         }
@@ -354,7 +354,7 @@ impl<W> Lane<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::Key as _;
+    use crate::domain::ids::Key;
 
     const T: Timestamp = Timestamp(1_000_000);
 
@@ -378,7 +378,7 @@ mod tests {
     }
 
     fn take(lane: &mut Lane<u32>, seat: u64) -> Option<u64> {
-        lane.take(seat, T).map(|key| key.as_u64())
+        lane.take(seat, T).map(Key::as_u64)
     }
 
     #[test]
@@ -489,8 +489,8 @@ mod tests {
         lane.seat(1).unwrap().heard = T.plus(Duration::from_secs(1));
         assert_eq!(lane.give_up(key(1)), GivenUp::Late);
         lane.noted(key(1));
-        let late = lane.answered(1, key(1)).unwrap();
-        assert_eq!(late.waiter, None);
+        let matched = lane.answered(1, key(1)).unwrap();
+        assert_eq!(matched.waiter, None);
         lane.noted(key(1));
         assert_eq!(take(&mut lane, 1), Some(2));
         let limit = Duration::from_secs(3);
