@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::screen::Screen;
-use self::text::escaped;
+use super::printable::plain;
 use super::remote::ServerFlags;
 use super::{Console, EXIT_FAILED, EXIT_OK, EXIT_USAGE, answer};
 use crate::engine::transport::{SystemDialler, SystemResolver};
@@ -154,7 +154,7 @@ async fn judge(target: &Target, ways: &Ways) -> anyhow::Result<()> {
         )),
         Err(_) => Err(anyhow!(
             "the target's host {} has no address; check TARGET",
-            escaped(&target.host().to_string())
+            plain(&target.host().to_string())
         )),
     }
 }
@@ -188,7 +188,7 @@ async fn listen(
     match ended {
         Ok(()) => Ok(EXIT_OK),
         Err(ended) => {
-            let told = anyhow!("{}", escaped(&ended.to_string()));
+            let told = anyhow!("{}", plain(&ended.to_string()));
             answer(Err(told), EXIT_FAILED, console)
         }
     }

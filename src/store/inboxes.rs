@@ -523,7 +523,7 @@ impl Operation for Receive {
 }
 
 /// What was received, if it is there yet.
-fn read_received(
+pub(super) fn read_received(
     (inbox, key): (InboxKey, ReceivedKey),
     tables: &Tables<'_>,
     batch: &Batch<'_>,

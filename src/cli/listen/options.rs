@@ -3,7 +3,7 @@
 use anyhow::{anyhow, ensure};
 
 use super::ListenArgs;
-use super::text::escaped;
+use crate::cli::printable::plain;
 use crate::cli::remote::Given;
 use crate::relay::client::filter::{Filter, Pattern};
 use crate::relay::client::local::parse_header;
@@ -42,7 +42,7 @@ pub(super) fn settings(
             .map(|text| {
                 let parsed = parse_header(text);
                 // The value may be a secret.
-                let name = escaped(text.split(':').next().unwrap_or_default());
+                let name = plain(text.split(':').next().unwrap_or_default());
                 parsed.map_err(|error| {
                     anyhow!("--header {name}: {error}; write it as 'X-Name: value'")
                 })
@@ -74,7 +74,7 @@ fn token(
     ensure!(
         !token.is_empty() && token.len() <= TOKEN_BYTES_MAX && token.bytes().all(is_of_token),
         "{from} {}: it is no token; give c_ and 22 letters and digits, or leave it out to get one",
-        escaped(&token)
+        plain(&token)
     );
     Ok(token)
 }
@@ -82,12 +82,12 @@ fn token(
 fn target(args: &ListenArgs) -> anyhow::Result<Target> {
     let text = args.target.as_deref().unwrap_or_default();
     let mut target = Target::parse(text).map_err(|error| {
-        let text = escaped(text);
+        let text = plain(text);
         anyhow!("TARGET {text}: it {error}; give one such as http://127.0.0.1:5000/webhook or 5000")
     })?;
     if let Some(path) = &args.path {
         target = target.at_path(path).map_err(|error| {
-            let path = escaped(path);
+            let path = plain(path);
             anyhow!("--path {path}: it {error}; give one such as /webhook")
         })?;
     }
@@ -99,7 +99,7 @@ fn target(args: &ListenArgs) -> anyhow::Result<Target> {
 fn filter(args: &ListenArgs) -> anyhow::Result<Filter> {
     let patterns = args.filters.iter().map(|text| {
         Pattern::parse(text).map_err(|error| {
-            let text = escaped(text);
+            let text = plain(text);
             anyhow!("--filter '{text}': it {error}; give one such as invoice.*")
         })
     });

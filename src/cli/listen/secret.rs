@@ -8,7 +8,7 @@ use super::super::remote::{Question, Remote, RemoteError, segment};
 use super::super::{Console, EXIT_FAILED, EXIT_OK, EXIT_USAGE, answer};
 use super::ListenArgs;
 use super::options;
-use super::text::escaped;
+use crate::cli::printable::plain;
 
 /// An endpoint that sends to an inbox.
 #[derive(Deserialize)]
@@ -69,14 +69,14 @@ async fn secrets(args: &ListenArgs, console: &mut Console<'_>) -> Result<(), Sec
     let asked = remote.ask(Question::get(path)).await;
     let answer = asked.map_err(|error| {
         if error.is_not_found() {
-            SecretError::NoInbox(escaped(&token))
+            SecretError::NoInbox(plain(&token))
         } else {
             error.into()
         }
     })?;
     let endpoints: Vec<Endpoint> = answer.json(remote.server())?;
     if endpoints.is_empty() {
-        return Err(SecretError::NoEndpoint(escaped(&token)));
+        return Err(SecretError::NoEndpoint(plain(&token)));
     }
     for endpoint in endpoints {
         let path = format!(
@@ -86,7 +86,7 @@ async fn secrets(args: &ListenArgs, console: &mut Console<'_>) -> Result<(), Sec
         );
         let answer = remote.ask(Question::get(path)).await?;
         let secret: Secret = answer.json(remote.server())?;
-        writeln!(console.out, "{}", escaped(&secret.key))?;
+        writeln!(console.out, "{}", plain(&secret.key))?;
     }
     Ok(())
 }
