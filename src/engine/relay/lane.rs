@@ -223,8 +223,12 @@ impl<W> Lane<W> {
             }
         }
         let mine = self.in_flight(id);
-        let seat = self.seats.iter().find(|seat| seat.id == id)?;
-        if !seat.ready || mine >= seat.who.in_flight_max {
+        let has_room = |seat: &Seat| seat.ready && mine < seat.who.in_flight_max;
+        if !self
+            .seats
+            .iter()
+            .any(|seat| seat.id == id && has_room(seat))
+        {
             return None;
         }
         let other_is_freer = self
@@ -354,7 +358,7 @@ impl<W> Lane<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::Key as _;
+    use crate::domain::ids::Key;
 
     const T: Timestamp = Timestamp(1_000_000);
 
@@ -378,7 +382,7 @@ mod tests {
     }
 
     fn take(lane: &mut Lane<u32>, seat: u64) -> Option<u64> {
-        lane.take(seat, T).map(|key| key.as_u64())
+        lane.take(seat, T).map(Key::as_u64)
     }
 
     #[test]
@@ -489,8 +493,7 @@ mod tests {
         lane.seat(1).unwrap().heard = T.plus(Duration::from_secs(1));
         assert_eq!(lane.give_up(key(1)), GivenUp::Late);
         lane.noted(key(1));
-        let late = lane.answered(1, key(1)).unwrap();
-        assert_eq!(late.waiter, None);
+        assert_eq!(lane.answered(1, key(1)).unwrap().waiter, None);
         lane.noted(key(1));
         assert_eq!(take(&mut lane, 1), Some(2));
         let limit = Duration::from_secs(3);

@@ -36,7 +36,7 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 /// A listener that was not heard of for so long is away. Other clients handle
 /// one event after the other and are not heard of meanwhile.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
-const SILENCE_OF_OTHERS_MAX: Duration = Duration::from_secs(60);
+const SILENCE_OF_OTHERS_MAX: Duration = Duration::from_mins(1);
 /// For one message to go out.
 const SEND_LIMIT: Duration = Duration::from_secs(20);
 /// After so long a listener has to come again.

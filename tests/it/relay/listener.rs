@@ -58,6 +58,7 @@ pub(super) fn handshake(app: &TestApp, headers: &[(&str, &str)]) -> Request<()> 
 
 impl Listener {
     /// A websocket, before any frame.
+    #[expect(clippy::disallowed_methods, reason = "a client of the server")]
     pub(super) async fn connect(
         app: &TestApp,
         headers: &[(&str, &str)],
