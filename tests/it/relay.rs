@@ -269,6 +269,26 @@ async fn who_is_silent_is_away() {
 }
 
 #[tokio::test]
+async fn what_a_client_of_another_kind_was_silent_about_comes_again() {
+    let app = open_app().await;
+    let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let asked = post(&app, "/", b"x");
+    let silent = async {
+        let event = listener.event().await;
+        app.until("it is away", async || {
+            app.advance(Duration::from_secs(5)).await;
+            app.listeners().is_empty().then_some(())
+        })
+        .await;
+        event
+    };
+    let (answer, event) = tokio::join!(asked, silent);
+    assert_eq!(answer.status, 202, "it was promised to be kept");
+    let (mut again, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    assert_eq!(again.event().await.id, event.id);
+}
+
+#[tokio::test]
 async fn a_client_takes_its_own_place_over() {
     let app = open_app().await;
     let data = json!({"token": TOKEN, "session": "secret"});

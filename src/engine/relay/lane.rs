@@ -303,13 +303,21 @@ impl<W> Lane<W> {
 
     /// What this listener has had for longer than `limit`, which will not be
     /// answered any more. Each is to be noted but those that are already.
+    ///
+    /// What it was sent and was not heard of since is not among it: it may be
+    /// away already, and then this waits again.
     pub(super) fn overdue(
         &mut self,
         id: u64,
         limit: Duration,
         now: Timestamp,
     ) -> Vec<(ReceivedKey, Option<W>)> {
-        let over = |_: &ReceivedKey, sent: &mut Sent| sent.seat == id && now.since(sent.at) > limit;
+        let Some(heard) = self.seat(id).map(|seat| seat.heard) else {
+            return Vec::new();
+        };
+        let over = |_: &ReceivedKey, sent: &mut Sent| {
+            sent.seat == id && heard > sent.at && now.since(sent.at) > limit
+        };
         let over: Vec<_> = self.sent.extract_if(over).collect();
         let mut unanswered = Vec::new();
         for (key, sent) in over {
@@ -501,6 +509,26 @@ mod tests {
         assert!(lane.overdue(1, limit, T).is_empty());
         assert_eq!(lane.overdue(1, limit, now), [(key(2), None)]);
         assert!(lane.answered(1, key(2)).is_none());
+    }
+
+    #[test]
+    fn what_was_promised_to_be_kept_is_not_given_up_on() {
+        let mut lane = lane();
+        lane.sit(1, who(1), T);
+        lane.ready(1, &[]);
+        lane.kept(key(1), Some(1), T);
+        assert_eq!(take(&mut lane, 1), Some(1));
+        assert_eq!(lane.give_up(key(1)), GivenUp::Kept);
+        let limit = Duration::from_secs(3);
+        let now = T.plus(Duration::from_secs(4));
+        assert!(
+            lane.overdue(1, limit, now).is_empty(),
+            "it may be away already"
+        );
+        lane.leave(1, now);
+        lane.sit(2, who(1), now);
+        lane.ready(2, &[key(1)]);
+        assert_eq!(take(&mut lane, 2), Some(1));
     }
 
     #[test]
