@@ -289,6 +289,26 @@ async fn what_a_client_of_another_kind_was_silent_about_comes_again() {
 }
 
 #[tokio::test]
+async fn a_clock_that_steps_gives_up_on_nothing() {
+    let app = open_app().await;
+    let data = json!({"token": TOKEN, "session": "s"});
+    let (mut listener, _) = Listener::start(&app, None, data.clone()).await;
+    let asked = post(&app, "/", b"x");
+    let answered = async {
+        let event = listener.event().await;
+        pass(&app, &mut listener, 5).await;
+        app.clock.set_ahead(Duration::from_hours(1));
+        app.advance(Duration::from_secs(5)).await;
+        let (mut again, _) = Listener::start(&app, None, data).await;
+        assert_eq!(again.event().await.id, event.id);
+        again.reply(&event.id, 207, b"").await;
+        again
+    };
+    let (answer, _listener) = tokio::join!(asked, answered);
+    assert_eq!(answer.status, 207);
+}
+
+#[tokio::test]
 async fn a_client_takes_its_own_place_over() {
     let app = open_app().await;
     let data = json!({"token": TOKEN, "session": "secret"});

@@ -320,7 +320,6 @@ impl Session {
     /// Whether the connection may go on.
     fn look(&self, place: &Place) -> Result<(), End> {
         let now = self.state.clock.now();
-        place.listening.give_up_on_overdue();
         place.pings.store(0, Ordering::Relaxed);
         let silence_max = if place.own_client {
             SILENCE_MAX
@@ -331,6 +330,8 @@ impl Session {
         if now.since(heard) > silence_max {
             return Err(End::Gone);
         }
+        // What a listener has that is away is kept for it instead.
+        place.listening.give_up_on_overdue();
         if now.since(place.since) > AGE_MAX {
             return Err(End::With(CloseCode::Away, "A day is over; come again"));
         }
