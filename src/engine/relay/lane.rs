@@ -231,11 +231,9 @@ impl<W> Lane<W> {
         {
             return None;
         }
-        let other_is_freer = self
-            .seats
-            .iter()
-            .any(|other| other.id != id && other.ready && self.in_flight(other.id) < mine);
-        if other_is_freer {
+        if let Some(freer) = self.freer(id, mine) {
+            // It may have looked when it was not yet its turn.
+            freer.wake.notify_one();
             return None;
         }
         self.queue.pop_first();
@@ -250,6 +248,15 @@ impl<W> Lane<W> {
             seat.forwarded += 1;
         }
         Some(head)
+    }
+
+    /// Another that has room, and fewer requests than `mine`.
+    fn freer(&self, id: u64, mine: usize) -> Option<&Seat> {
+        self.seats.iter().find(|other| {
+            let theirs = self.in_flight(other.id);
+            let has_room = other.ready && theirs < other.who.in_flight_max;
+            other.id != id && has_room && theirs < mine
+        })
     }
 
     /// It could not be given to its listener now: it is the next again.
@@ -365,6 +372,8 @@ impl<W> Lane<W> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::domain::ids::Key;
 
@@ -482,6 +491,31 @@ mod tests {
         assert_eq!(take(&mut lane, 2), None, "it has two");
         assert_eq!(take(&mut lane, 1), Some(4));
         assert_eq!(take(&mut lane, 1), Some(5));
+        assert_eq!(take(&mut lane, 1), Some(6), "the other has no room");
+    }
+
+    #[test]
+    fn who_lets_another_go_first_wakes_it() {
+        let mut lane = lane();
+        for seat in [1, 2] {
+            lane.sit(seat, who(9), T);
+            lane.ready(seat, &[]);
+        }
+        for number in 1..=4 {
+            lane.kept(key(number), None, T);
+        }
+        let woken = |lane: &mut Lane<u32>, seat| {
+            let wake = Arc::clone(&lane.seat(seat).unwrap().wake);
+            wake.notified().now_or_never().is_some()
+        };
+        assert!(woken(&mut lane, 1) && woken(&mut lane, 2));
+        assert_eq!(take(&mut lane, 1), Some(1));
+        assert_eq!(take(&mut lane, 1), None, "the other is freer");
+        assert_eq!(take(&mut lane, 2), Some(2));
+        assert_eq!(take(&mut lane, 2), Some(3));
+        assert_eq!(take(&mut lane, 2), None, "the other is freer");
+        assert!(woken(&mut lane, 1), "or nobody takes what is left");
+        assert_eq!(take(&mut lane, 1), Some(4));
     }
 
     #[test]
