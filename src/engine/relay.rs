@@ -124,6 +124,21 @@ impl Drop for Ticket<'_> {
     }
 }
 
+/// What became of a request is being written; dropping it says that it is, or
+/// that whoever wrote it has gone.
+struct Noting<'relay> {
+    relay: &'relay Relay,
+    inbox: InboxKey,
+    key: ReceivedKey,
+}
+
+impl Drop for Noting<'_> {
+    fn drop(&mut self) {
+        let key = self.key;
+        self.relay.with(self.inbox, |lane| lane.noted(key));
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -145,6 +160,14 @@ impl Relay {
             },
             told,
         )
+    }
+
+    fn noting(&self, inbox: InboxKey, key: ReceivedKey) -> Noting<'_> {
+        Noting {
+            relay: self,
+            inbox,
+            key,
+        }
     }
 
     /// A request is on disk: called by the writer, in the order of commits.
@@ -181,26 +204,30 @@ impl Inner {
         &self,
         inbox: InboxKey,
         key: ReceivedKey,
-        told: oneshot::Receiver<Told>,
+        mut told: oneshot::Receiver<Told>,
         limit: Duration,
     ) -> Told {
-        tokio::select! {
+        let given_up = tokio::select! {
             biased;
             // Whoever drops it says that nobody is there.
-            told = told => told.unwrap_or(Told::Kept),
-            () = self.rendezvous.closed(&self.stopping) => Told::Kept,
-            () = self.clock.sleep(limit) => self.give_up(inbox, key, limit).await,
-        }
-    }
-
-    async fn give_up(&self, inbox: InboxKey, key: ReceivedKey, limit: Duration) -> Told {
-        let given_up = self.relay.with(inbox, |lane| lane.give_up(key));
+            told = &mut told => return told.unwrap_or(Told::Kept),
+            () = self.rendezvous.closed(&self.stopping) => {
+                let is_noting = self.relay.with(inbox, |lane| lane.is_noting(key));
+                is_noting.filter(|noting| *noting).map(|_| GivenUp::Soon)
+            }
+            () = self.clock.sleep(limit) => self.relay.with(inbox, |lane| lane.give_up(key)),
+        };
         match given_up {
             None | Some(GivenUp::Kept) => Told::Kept,
+            Some(GivenUp::Soon) => told.await.unwrap_or(Told::Kept),
             Some(GivenUp::Late) => {
                 let detail = format!("no answer within {} s", limit.as_secs_f64());
-                self.note(inbox, key, self.never(detail), Some(504)).await;
-                Told::Late
+                let _noting = self.relay.noting(inbox, key);
+                if self.note(inbox, key, self.never(detail), Some(504)).await {
+                    Told::Late
+                } else {
+                    Told::Kept
+                }
             }
         }
     }
@@ -212,13 +239,42 @@ impl Inner {
         }
     }
 
-    /// Writes what became of a request. One that cannot be written is sent once
-    /// more when the listener comes back: it knows it by its id.
-    async fn note(&self, inbox: InboxKey, key: ReceivedKey, relayed: Relayed, told: Option<u16>) {
-        if let Err(error) = self.store.note_relayed((inbox, key), relayed, told).await {
+    /// Writes what became of a request; false when that cannot be written. Then
+    /// the request still waits on disk, and is sent once more when the listener
+    /// comes back: it knows it by its id.
+    async fn note(
+        &self,
+        inbox: InboxKey,
+        key: ReceivedKey,
+        relayed: Relayed,
+        told: Option<u16>,
+    ) -> bool {
+        let noted = self.store.note_relayed((inbox, key), relayed, told).await;
+        if let Err(error) = &noted {
             tracing::error!(%error, "cannot write what a listener answered");
         }
-        self.relay.with(inbox, |lane| lane.noted(key));
+        noted.is_ok()
+    }
+
+    /// Writes what became of a request, and then tells whoever waits.
+    async fn settle(
+        &self,
+        inbox: InboxKey,
+        key: ReceivedKey,
+        relayed: Relayed,
+        waiter: Option<Waiter>,
+        (status, told): (u16, Told),
+    ) {
+        // To the end: whose time is over meanwhile waits for what is told here.
+        let _noting = self.relay.noting(inbox, key);
+        let waiter = waiter.filter(|waiter| !waiter.is_closed());
+        let status = waiter.as_ref().map(|_| status);
+        if self.note(inbox, key, relayed, status).await
+            && let Some(waiter) = waiter
+        {
+            // Who waited may have gone.
+            let _ = waiter.send(told);
+        }
     }
 }
 
@@ -502,12 +558,9 @@ impl Listening {
                 error: answer.error.clone(),
                 took_us: u32::try_from(matched.took.as_micros()).unwrap_or(u32::MAX),
             });
-            let told = matched.waiter.as_ref().map(|_| answer.told_status());
-            inner.note(inbox, key, relayed, told).await;
-            if let Some(waiter) = matched.waiter {
-                // Who waited may have gone.
-                let _ = waiter.send(Told::Answer(Arc::new(answer)));
-            }
+            let told = (answer.told_status(), Told::Answer(Arc::new(answer)));
+            let settling = inner.settle(inbox, key, relayed, matched.waiter, told);
+            settling.await;
         });
         true
     }
@@ -524,11 +577,9 @@ impl Listening {
             let inbox = self.inbox;
             self.inner.runtime.spawn(async move {
                 let detail = format!("no answer within {} s", KEEP_LIMIT.as_secs());
-                let told = waiter.as_ref().map(|_| 504);
-                inner.note(inbox, key, inner.never(detail), told).await;
-                if let Some(waiter) = waiter {
-                    let _ = waiter.send(Told::Late);
-                }
+                let never = inner.never(detail);
+                let settling = inner.settle(inbox, key, never, waiter, (504, Told::Late));
+                settling.await;
             });
         }
     }

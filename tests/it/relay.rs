@@ -309,6 +309,41 @@ async fn a_clock_that_steps_gives_up_on_nothing() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_not_on_disk_is_not_told() {
+    let app = open_app().await;
+    let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let asked = post(&app, "/", b"x");
+    let answered = async {
+        let event = listener.event().await;
+        app.store.close();
+        listener.reply(&event.id, 207, b"").await;
+    };
+    let (answer, ()) = tokio::join!(in_time(&app, asked), answered);
+    assert_eq!(answer.status, 202, "it is sent once more");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_waited_for_is_not_what_the_sender_was_told() {
+    let app = open_app().await;
+    let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let mut asked = Box::pin(post(&app, "/", b"x"));
+    let event = tokio::select! {
+        _ = &mut asked => panic!("it is not answered"),
+        event = listener.event() => event,
+    };
+    let _ = app.engine.drain(Duration::ZERO).await;
+    assert_eq!(asked.await.status, 202);
+    listener.reply(&event.id, 500, b"").await;
+    let kept = app
+        .until("it is noted", async || {
+            let kept = received(&app).await.remove(0);
+            (kept["relayed"]["state"] == "answered").then_some(kept)
+        })
+        .await;
+    assert_eq!(kept["answerStatus"], 202, "{kept:#}");
+}
+
+#[tokio::test]
 async fn a_client_takes_its_own_place_over() {
     let app = open_app().await;
     let data = json!({"token": TOKEN, "session": "secret"});

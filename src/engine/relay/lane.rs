@@ -87,6 +87,8 @@ pub(super) enum GivenUp {
     Kept,
     /// A listener has it and did not answer in time.
     Late,
+    /// What became of it is being written, and is told then.
+    Soon,
 }
 
 /// `W` waits for an answer.
@@ -292,9 +294,14 @@ impl<W> Lane<W> {
     /// Its sender waits no longer.
     pub(super) fn give_up(&mut self, key: ReceivedKey) -> GivenUp {
         self.waiters.remove(&key);
+        let is_noting = self.is_noting(key);
         let seats = &self.seats;
         let Some(sent) = self.sent.get_mut(&key) else {
-            return GivenUp::Kept;
+            return if is_noting {
+                GivenUp::Soon
+            } else {
+                GivenUp::Kept
+            };
         };
         let heard_since = seats
             .iter()
@@ -337,7 +344,12 @@ impl<W> Lane<W> {
         unanswered
     }
 
-    /// What became of a request is on disk.
+    /// Whether what became of a request is being written.
+    pub(super) fn is_noting(&self, key: ReceivedKey) -> bool {
+        self.noting.contains(&key)
+    }
+
+    /// What became of a request is on disk, or cannot be written.
     pub(super) fn noted(&mut self, key: ReceivedKey) {
         self.noting.remove(&key);
     }
@@ -563,6 +575,19 @@ mod tests {
         lane.sit(2, who(1), now);
         lane.ready(2, &[key(1)]);
         assert_eq!(take(&mut lane, 2), Some(1));
+    }
+
+    #[test]
+    fn an_answer_that_is_being_noted_is_waited_for() {
+        let mut lane = lane();
+        lane.sit(1, who(1), T);
+        lane.ready(1, &[]);
+        lane.kept(key(1), Some(1), T);
+        assert_eq!(take(&mut lane, 1), Some(1));
+        assert!(lane.answered(1, key(1)).is_some());
+        assert_eq!(lane.give_up(key(1)), GivenUp::Soon);
+        lane.noted(key(1));
+        assert_eq!(lane.give_up(key(1)), GivenUp::Kept);
     }
 
     #[test]
