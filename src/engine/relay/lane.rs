@@ -198,7 +198,8 @@ impl<W> Lane<W> {
             return;
         }
         let was_read = self.mark.is_some_and(|mark| key <= mark);
-        if was_read && !self.queue.contains(&key) && !self.sent.contains_key(&key) {
+        let is_here = self.queue.contains(&key) || self.sent.contains_key(&key);
+        if self.noting.contains(&key) || (was_read && !is_here) {
             // It was answered before we heard that it came.
             return;
         }
@@ -588,6 +589,21 @@ mod tests {
         assert_eq!(lane.give_up(key(1)), GivenUp::Soon);
         lane.noted(key(1));
         assert_eq!(lane.give_up(key(1)), GivenUp::Kept);
+    }
+
+    #[test]
+    fn what_is_being_noted_is_not_sent_again_though_it_is_told_late() {
+        let mut lane = lane();
+        lane.sit(1, who(1), T);
+        lane.ready(1, &[key(1)]);
+        assert_eq!(take(&mut lane, 1), Some(1));
+        assert!(lane.answered(1, key(1)).is_some());
+        lane.leave(1, T);
+        lane.sit(2, who(1), T);
+        // Told before this one has read what waits.
+        lane.kept(key(1), Some(1), T);
+        lane.ready(2, &[key(1)]);
+        assert_eq!(take(&mut lane, 2), None);
     }
 
     #[test]
