@@ -67,6 +67,8 @@ pub enum Told {
     Kept,
     /// A listener has it and did not answer in time.
     Late,
+    /// It was deleted before a listener answered.
+    Dropped,
 }
 
 /// Why somebody cannot listen.
@@ -180,8 +182,13 @@ impl Relay {
 
     /// An inbox is gone: nobody listens there, or waits.
     pub(super) fn close(&self, inbox: InboxKey) {
-        let gone = lock(&self.lanes).remove(&inbox);
-        for seat in gone.iter().flat_map(|lane| &lane.seats) {
+        let Some(mut gone) = lock(&self.lanes).remove(&inbox) else {
+            return;
+        };
+        for waiter in gone.take_waiters() {
+            let _ = waiter.send(Told::Dropped);
+        }
+        for seat in &gone.seats {
             self.end(seat.id, Ending::Gone);
         }
     }
@@ -513,9 +520,12 @@ impl Listening {
             };
             match self.inner.store.one_received(self.inbox, key) {
                 Ok(Some(received)) => return Ok(Some(received)),
-                // The inbox was cleared: whoever waits is told that it was kept.
+                // The inbox was cleared, or hundreds came after it.
                 Ok(None) => {
-                    relay.with(self.inbox, |lane| lane.drop_request(key));
+                    let waiter = relay.with(self.inbox, |lane| lane.drop_request(key));
+                    if let Some(waiter) = waiter.flatten() {
+                        let _ = waiter.send(Told::Dropped);
+                    }
                 }
                 Err(error) => {
                     relay.with(self.inbox, |lane| lane.give_back(key));

@@ -323,6 +323,35 @@ async fn an_answer_that_is_not_on_disk_is_not_told() {
 }
 
 #[tokio::test]
+async fn who_sent_what_is_dropped_is_not_told_that_it_is_kept() {
+    let app = TestApp::start().await;
+    let data = json!({"token": TOKEN, "maxConnections": 1});
+    let (mut listener, _) = Listener::start(&app, Some(KEY), data).await;
+    let cleared = async {
+        let event = listener.event().await;
+        app.until("both are there", async || {
+            (app.listeners()[0].queued == 1).then_some(())
+        })
+        .await;
+        let path = format!("/api/v1/inboxes/{TOKEN}/received");
+        app.delete(&path).await.ok(200);
+        listener.reply(&event.id, 200, b"").await;
+    };
+    let asked = async { tokio::join!(post(&app, "/", b"a"), post(&app, "/", b"b")) };
+    let ((one, other), ()) = tokio::join!(asked, cleared);
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 503]);
+    let deleted = async {
+        listener.event().await;
+        let path = format!("/api/v1/inboxes/{TOKEN}");
+        app.delete(&path).await.ok(200);
+    };
+    let (answer, ()) = tokio::join!(post(&app, "/", b"c"), deleted);
+    assert_eq!(answer.status, 503);
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_waited_for_is_not_what_the_sender_was_told() {
     let app = open_app().await;
     let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;

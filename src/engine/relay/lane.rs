@@ -355,6 +355,11 @@ impl<W> Lane<W> {
         self.noting.remove(&key);
     }
 
+    /// Everybody who waits: the inbox is gone.
+    pub(super) fn take_waiters(&mut self) -> impl Iterator<Item = W> {
+        self.waiters.drain().map(|(_, waiter)| waiter)
+    }
+
     /// Sends everybody who waits away, unless somebody listens again.
     pub(super) fn stop_waiting(&mut self) {
         if self.seats.is_empty() {
