@@ -19,7 +19,7 @@ use self::lane::{GivenUp, Lane, RETURN_WAIT};
 use super::{Engine, Inner};
 use crate::domain::ids::{EnvironmentKey, InboxKey, ReceivedKey};
 use crate::domain::inbox::{Inbox, Received};
-use crate::domain::relay::{Answered, Relayed};
+use crate::domain::relay::{ANSWER_KEPT_BYTES_MAX, Answered, Relayed};
 use crate::domain::time::Timestamp;
 use crate::store::{StoreError, Taking, WriteError};
 
@@ -563,7 +563,7 @@ impl Listening {
                 at: inner.clock.now(),
                 status: answer.status,
                 headers: answer.headers.clone(),
-                body: answer.body.to_vec(),
+                body: answer.body[..answer.body.len().min(ANSWER_KEPT_BYTES_MAX)].to_vec(),
                 body_bytes: answer.body.len() as u64,
                 error: answer.error.clone(),
                 took_us: u32::try_from(matched.took.as_micros()).unwrap_or(u32::MAX),

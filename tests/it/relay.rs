@@ -373,6 +373,23 @@ async fn an_answer_that_nobody_waited_for_is_not_what_the_sender_was_told() {
 }
 
 #[tokio::test]
+async fn why_there_was_no_answer_is_short() {
+    let app = open_app().await;
+    let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let answered = async {
+        let event = listener.event().await;
+        let error = "\u{e4}".repeat(500_000);
+        let data = json!({"id": event.id, "status": 502, "error": error});
+        listener.reply_with(&data).await;
+    };
+    let (answer, ()) = tokio::join!(post(&app, "/", b"x"), answered);
+    assert_eq!(answer.status, 502);
+    let kept = received(&app).await.remove(0);
+    let detail = kept["relayed"]["detail"].as_str().unwrap();
+    assert_eq!(detail.chars().count(), 1000);
+}
+
+#[tokio::test]
 async fn a_client_takes_its_own_place_over() {
     let app = open_app().await;
     let data = json!({"token": TOKEN, "session": "secret"});

@@ -54,6 +54,8 @@ const STRAYS_MAX: u32 = 200;
 /// Headers of a reply, and their bytes.
 const REPLY_HEADERS_MAX: usize = 200;
 const REPLY_HEADERS_BYTES_MAX: usize = 64 * 1024;
+/// Characters of why there is no answer: every list of requests reads them.
+const ERROR_CHARS_MAX: usize = 1_000;
 /// Characters of what a client says of itself, and of its secret.
 const CLIENT_CHARS_MAX: usize = 200;
 const SESSION_CHARS_MAX: usize = 200;
@@ -482,10 +484,11 @@ fn answer(reply: Reply) -> Result<Answer, End> {
     for (name, _) in &mut headers {
         name.make_ascii_lowercase();
     }
+    let error = reply.error.unwrap_or_default();
     Ok(Answer {
         status: reply.status,
         headers,
         body,
-        error: reply.error.unwrap_or_default(),
+        error: error.chars().take(ERROR_CHARS_MAX).collect(),
     })
 }
