@@ -382,9 +382,10 @@ impl Engine {
         let first = lane.sit(id, who, now);
         let seat = lane.seat(id).expect("it just sat down");
         let (wake, probe) = (Arc::clone(&seat.wake), Arc::clone(&seat.probe));
-        drop(lanes);
         let ended = Arc::new(Notify::new());
+        // While nobody can take the place away: or its end would go unheard.
         lock(&relay.endings).insert(id, (Ending::Closed, Arc::clone(&ended)));
+        drop(lanes);
         Ok(Listening {
             inner: Arc::clone(&self.inner),
             inbox: inbox.key,

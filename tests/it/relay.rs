@@ -352,6 +352,29 @@ async fn who_sent_what_is_dropped_is_not_told_that_it_is_kept() {
 }
 
 #[tokio::test]
+async fn nobody_listens_at_an_inbox_that_was_made_anew_meanwhile() {
+    let app = TestApp::start().await;
+    let data = json!({"token": TOKEN});
+    let (mut first, _) = Listener::start(&app, Some(KEY), data.clone()).await;
+    let key = format!("Bearer {KEY}");
+    let headers = [("authorization", &*key)];
+    let mut second = Listener::connect(&app, &headers, Variant::Text)
+        .await
+        .unwrap();
+    second.say("start", &data).await;
+    // The first one is asked whether it is there; meanwhile its inbox goes.
+    first.hear(&app).await;
+    app.delete(&format!("/api/v1/inboxes/{TOKEN}"))
+        .await
+        .ok(200);
+    let (_third, _) = Listener::start(&app, Some(KEY), data).await;
+    app.advance(Duration::from_secs(2)).await;
+    assert_eq!(second.frame().await["type"], "start");
+    app.advance(Duration::from_secs(5)).await;
+    assert_eq!(second.closed().await, (1008, "Invalid token".to_owned()));
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_waited_for_is_not_what_the_sender_was_told() {
     let app = open_app().await;
     let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;

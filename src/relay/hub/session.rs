@@ -343,6 +343,8 @@ impl Session {
         }
         match self.state.store.inbox(&place.inbox.token) {
             Ok(None) => Err(refused(INVALID_TOKEN)),
+            // It was deleted, and somebody made another.
+            Ok(Some(inbox)) if inbox.key != place.inbox.key => Err(refused(INVALID_TOKEN)),
             Ok(Some(inbox)) if !inbox.open && key.is_none() => Err(refused(KEY_NEEDED)),
             Ok(Some(_)) => Ok(()),
             Err(error) => Err(unavailable(&error.into())),
