@@ -127,8 +127,9 @@ impl Session {
             Err(ListenError::TooMany) => return Err(refused("Too many listen here already")),
             Err(ListenError::Store(error)) => return Err(unavailable(&error)),
         };
-        let url = self.state.control().inbox_url(&inbox);
-        tracing::info!(%url, client, peer = ?self.peer, "a listener came");
+        // Its id, for its URL is a secret.
+        let id = self.state.store.ids().text(inbox.key);
+        tracing::info!(inbox = %id, client, peer = ?self.peer, "a listener came");
         let now = self.state.clock.now();
         Ok(Place {
             inbox,
