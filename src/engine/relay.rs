@@ -35,6 +35,9 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Listeners of this server, and at one inbox.
 pub const LISTENERS_MAX: usize = 1_000;
 pub const LISTENERS_OF_ONE_MAX: usize = 16;
+/// Those of this server that showed no API key: the others have room beside
+/// them.
+pub const LISTENERS_WITHOUT_KEY_MAX: usize = 500;
 
 /// A listener's answer, whole.
 #[derive(Clone, Debug)]
@@ -365,14 +368,20 @@ impl Engine {
         let relay = &self.inner.relay;
         let now = self.inner.clock.now();
         let mut lanes = lock(&relay.lanes);
-        let all: usize = lanes.values().map(|lane| lane.seats.len()).sum();
+        let (mut all, mut without_key) = (0, 0);
+        for seat in lanes.values().flat_map(|lane| &lane.seats) {
+            all += 1;
+            without_key += usize::from(!seat.who.keyed);
+        }
+        let is_full =
+            all >= LISTENERS_MAX || (!who.keyed && without_key >= LISTENERS_WITHOUT_KEY_MAX);
         let lane = lanes
             .entry(inbox.key)
             .or_insert_with(|| Lane::new(inbox.environment, inbox.token.clone()));
         if !lane.seats.iter().all(|seat| seat.who.shares && who.shares) {
             return Err(ListenError::InUse);
         }
-        if all >= LISTENERS_MAX || lane.seats.len() >= LISTENERS_OF_ONE_MAX {
+        if is_full || lane.seats.len() >= LISTENERS_OF_ONE_MAX {
             if lane.is_empty() {
                 lanes.remove(&inbox.key);
             }

@@ -5,6 +5,10 @@ mod listener;
 use std::pin::pin;
 use std::time::Duration;
 
+use hookpost::engine::relay::{
+    LISTENERS_OF_ONE_MAX, LISTENERS_WITHOUT_KEY_MAX, ListenError, Listening, Who,
+};
+use hookpost::store::Taking;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -393,6 +397,44 @@ async fn an_answer_that_nobody_waited_for_is_not_what_the_sender_was_told() {
         })
         .await;
     assert_eq!(kept["answerStatus"], 202, "{kept:#}");
+}
+
+#[tokio::test]
+async fn listeners_without_a_key_leave_room_for_others() {
+    let app = open_app().await;
+    let mut held = Vec::new();
+    for number in 0.. {
+        let token = format!("c_012345{:04}", number / LISTENERS_OF_ONE_MAX);
+        match listen(&app, token, false).await {
+            Ok(listening) => held.push(listening),
+            Err(error) => {
+                assert!(matches!(error, ListenError::TooMany), "{error}");
+                break;
+            }
+        }
+    }
+    assert_eq!(held.len(), LISTENERS_WITHOUT_KEY_MAX);
+    assert!(listen(&app, TOKEN.to_owned(), true).await.is_ok());
+}
+
+/// A place at an inbox, without a connection.
+async fn listen(app: &TestApp, token: String, keyed: bool) -> Result<Listening, ListenError> {
+    let environment = app.store.default_environment();
+    let taking = Taking {
+        token,
+        environment: keyed.then_some(environment),
+        make_in: Some(environment),
+    };
+    let inbox = app.engine.take_up(taking).await?;
+    let who = Who {
+        client: String::new(),
+        peer: None,
+        keyed,
+        session: None,
+        shares: true,
+        in_flight_max: 1,
+    };
+    app.engine.listen(&inbox, who).await
 }
 
 #[tokio::test]
