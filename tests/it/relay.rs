@@ -438,6 +438,28 @@ async fn listen(app: &TestApp, token: String, keyed: bool) -> Result<Listening, 
 }
 
 #[tokio::test]
+async fn a_listener_that_does_not_read_does_not_keep_the_server_from_stopping() {
+    let app = open_app().await;
+    let (_listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let bodies = (0..8).map(|_| vec![b'x'; 3_000_000]);
+    let asked = bodies.map(|body| async { post(&app, "/", &{ body }).await });
+    let mut asked = pin!(futures_util::future::join_all(asked));
+    let taken = app.until("it has been sent more than is under way", async || {
+        let of_it = app.listeners().remove(0);
+        (of_it.forwarded > 1 && of_it.in_flight + of_it.queued == 8).then_some(())
+    });
+    tokio::select! {
+        _ = &mut asked => panic!("nobody answers"),
+        () = taken => {}
+    }
+    app.tell_to_stop();
+    app.until("it is sent away", async || {
+        app.listeners().is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn why_there_was_no_answer_is_short() {
     let app = open_app().await;
     let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;

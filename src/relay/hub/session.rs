@@ -73,6 +73,8 @@ enum End {
     With(CloseCode, &'static str),
 }
 
+const STOPS: End = End::With(CloseCode::Restart, "The server stops; come again");
+
 /// It did what no client does.
 const fn refused(why: &'static str) -> End {
     End::With(CloseCode::Policy, why)
@@ -248,9 +250,7 @@ impl Session {
             let ping = tokio::select! {
                 biased;
                 ending = place.listening.ended() => return end_of(ending),
-                () = told(&mut stopping) => {
-                    return End::With(CloseCode::Restart, "The server stops; come again");
-                }
+                () = told(&mut stopping) => return STOPS,
                 () = &mut tick => {
                     tick = clock.sleep(PING_EVERY);
                     if let Err(end) = self.look(place) {
@@ -314,8 +314,12 @@ impl Session {
         sink: &mut (impl Sink<Message, Error = SocketError> + Unpin),
         message: Message,
     ) -> Result<(), End> {
+        let mut stopping = self.state.stopping.clone();
         tokio::select! {
+            biased;
             sent = sink.send(message) => sent.map_err(|_| End::Gone),
+            // The server does not wait for one that does not read.
+            () = told(&mut stopping) => Err(STOPS),
             () = self.state.clock.sleep(SEND_LIMIT) => Err(End::Gone),
         }
     }
