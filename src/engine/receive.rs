@@ -42,6 +42,8 @@ const SHARE_OF_TIME: f64 = 0.8;
 /// that a listener has and does not answer.
 pub const KEPT_TEXT: &str = "Kept for the listener, who is away.";
 pub const LATE_TEXT: &str = "The listener gave no answer in time.";
+/// What they are told of those that somebody deleted meanwhile.
+pub const DROPPED_TEXT: &str = "The request was deleted before its listener answered.";
 
 /// Why a request was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -260,6 +262,7 @@ pub(super) async fn deliver_to_inbox(
         Ok(InboxAnswer::Told(Told::Answer(answer))) => answered_by(&answer),
         Ok(InboxAnswer::Told(Told::Kept)) => text(KEPT_STATUS, KEPT_TEXT),
         Ok(InboxAnswer::Told(Told::Late)) => text(504, LATE_TEXT),
+        Ok(InboxAnswer::Told(Told::Dropped)) => text(503, DROPPED_TEXT),
         Err(ReceiveError::NoInbox) => text(404, "There is no such inbox."),
         Err(ReceiveError::Store(WriteError::Refused(Refusal::TooManyWaiting))) => {
             text(503, "Too many requests wait for the listener.")

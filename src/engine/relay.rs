@@ -19,7 +19,7 @@ use self::lane::{GivenUp, Lane, RETURN_WAIT};
 use super::{Engine, Inner};
 use crate::domain::ids::{EnvironmentKey, InboxKey, ReceivedKey};
 use crate::domain::inbox::{Inbox, Received};
-use crate::domain::relay::{Answered, Relayed};
+use crate::domain::relay::{ANSWER_KEPT_BYTES_MAX, Answered, Relayed};
 use crate::domain::time::Timestamp;
 use crate::store::{StoreError, Taking, WriteError};
 
@@ -35,6 +35,9 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Listeners of this server, and at one inbox.
 pub const LISTENERS_MAX: usize = 1_000;
 pub const LISTENERS_OF_ONE_MAX: usize = 16;
+/// Those of this server that showed no API key: the others have room beside
+/// them.
+pub const LISTENERS_WITHOUT_KEY_MAX: usize = 500;
 
 /// A listener's answer, whole.
 #[derive(Clone, Debug)]
@@ -67,6 +70,8 @@ pub enum Told {
     Kept,
     /// A listener has it and did not answer in time.
     Late,
+    /// It was deleted before a listener answered.
+    Dropped,
 }
 
 /// Why somebody cannot listen.
@@ -124,6 +129,21 @@ impl Drop for Ticket<'_> {
     }
 }
 
+/// What became of a request is being written; dropping it says that it is, or
+/// that whoever wrote it has gone.
+struct Noting<'relay> {
+    relay: &'relay Relay,
+    inbox: InboxKey,
+    key: ReceivedKey,
+}
+
+impl Drop for Noting<'_> {
+    fn drop(&mut self) {
+        let key = self.key;
+        self.relay.with(self.inbox, |lane| lane.noted(key));
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -147,6 +167,14 @@ impl Relay {
         )
     }
 
+    fn noting(&self, inbox: InboxKey, key: ReceivedKey) -> Noting<'_> {
+        Noting {
+            relay: self,
+            inbox,
+            key,
+        }
+    }
+
     /// A request is on disk: called by the writer, in the order of commits.
     pub(super) fn kept(&self, inbox: InboxKey, key: ReceivedKey, ticket: u64, now: Timestamp) {
         let waiter = lock(&self.tickets).remove(&ticket);
@@ -157,8 +185,13 @@ impl Relay {
 
     /// An inbox is gone: nobody listens there, or waits.
     pub(super) fn close(&self, inbox: InboxKey) {
-        let gone = lock(&self.lanes).remove(&inbox);
-        for seat in gone.iter().flat_map(|lane| &lane.seats) {
+        let Some(mut gone) = lock(&self.lanes).remove(&inbox) else {
+            return;
+        };
+        for waiter in gone.take_waiters() {
+            let _ = waiter.send(Told::Dropped);
+        }
+        for seat in &gone.seats {
             self.end(seat.id, Ending::Gone);
         }
     }
@@ -181,26 +214,30 @@ impl Inner {
         &self,
         inbox: InboxKey,
         key: ReceivedKey,
-        told: oneshot::Receiver<Told>,
+        mut told: oneshot::Receiver<Told>,
         limit: Duration,
     ) -> Told {
-        tokio::select! {
+        let given_up = tokio::select! {
             biased;
             // Whoever drops it says that nobody is there.
-            told = told => told.unwrap_or(Told::Kept),
-            () = self.rendezvous.closed(&self.stopping) => Told::Kept,
-            () = self.clock.sleep(limit) => self.give_up(inbox, key, limit).await,
-        }
-    }
-
-    async fn give_up(&self, inbox: InboxKey, key: ReceivedKey, limit: Duration) -> Told {
-        let given_up = self.relay.with(inbox, |lane| lane.give_up(key));
+            told = &mut told => return told.unwrap_or(Told::Kept),
+            () = self.rendezvous.closed(&self.stopping) => {
+                let is_noting = self.relay.with(inbox, |lane| lane.is_noting(key));
+                is_noting.filter(|noting| *noting).map(|_| GivenUp::Soon)
+            }
+            () = self.clock.sleep(limit) => self.relay.with(inbox, |lane| lane.give_up(key)),
+        };
         match given_up {
             None | Some(GivenUp::Kept) => Told::Kept,
+            Some(GivenUp::Soon) => told.await.unwrap_or(Told::Kept),
             Some(GivenUp::Late) => {
                 let detail = format!("no answer within {} s", limit.as_secs_f64());
-                self.note(inbox, key, self.never(detail), Some(504)).await;
-                Told::Late
+                let _noting = self.relay.noting(inbox, key);
+                if self.note(inbox, key, self.never(detail), Some(504)).await {
+                    Told::Late
+                } else {
+                    Told::Kept
+                }
             }
         }
     }
@@ -212,13 +249,42 @@ impl Inner {
         }
     }
 
-    /// Writes what became of a request. One that cannot be written is sent once
-    /// more when the listener comes back: it knows it by its id.
-    async fn note(&self, inbox: InboxKey, key: ReceivedKey, relayed: Relayed, told: Option<u16>) {
-        if let Err(error) = self.store.note_relayed((inbox, key), relayed, told).await {
+    /// Writes what became of a request; false when that cannot be written. Then
+    /// the request still waits on disk, and is sent once more when the listener
+    /// comes back: it knows it by its id.
+    async fn note(
+        &self,
+        inbox: InboxKey,
+        key: ReceivedKey,
+        relayed: Relayed,
+        told: Option<u16>,
+    ) -> bool {
+        let noted = self.store.note_relayed((inbox, key), relayed, told).await;
+        if let Err(error) = &noted {
             tracing::error!(%error, "cannot write what a listener answered");
         }
-        self.relay.with(inbox, |lane| lane.noted(key));
+        noted.is_ok()
+    }
+
+    /// Writes what became of a request, and then tells whoever waits.
+    async fn settle(
+        &self,
+        inbox: InboxKey,
+        key: ReceivedKey,
+        relayed: Relayed,
+        waiter: Option<Waiter>,
+        (status, told): (u16, Told),
+    ) {
+        // To the end: whose time is over meanwhile waits for what is told here.
+        let _noting = self.relay.noting(inbox, key);
+        let waiter = waiter.filter(|waiter| !waiter.is_closed());
+        let status = waiter.as_ref().map(|_| status);
+        if self.note(inbox, key, relayed, status).await
+            && let Some(waiter) = waiter
+        {
+            // Who waited may have gone.
+            let _ = waiter.send(told);
+        }
     }
 }
 
@@ -302,14 +368,20 @@ impl Engine {
         let relay = &self.inner.relay;
         let now = self.inner.clock.now();
         let mut lanes = lock(&relay.lanes);
-        let all: usize = lanes.values().map(|lane| lane.seats.len()).sum();
+        let (mut all, mut without_key) = (0, 0);
+        for seat in lanes.values().flat_map(|lane| &lane.seats) {
+            all += 1;
+            without_key += usize::from(!seat.who.keyed);
+        }
+        let is_full =
+            all >= LISTENERS_MAX || (!who.keyed && without_key >= LISTENERS_WITHOUT_KEY_MAX);
         let lane = lanes
             .entry(inbox.key)
             .or_insert_with(|| Lane::new(inbox.environment, inbox.token.clone()));
         if !lane.seats.iter().all(|seat| seat.who.shares && who.shares) {
             return Err(ListenError::InUse);
         }
-        if all >= LISTENERS_MAX || lane.seats.len() >= LISTENERS_OF_ONE_MAX {
+        if is_full || lane.seats.len() >= LISTENERS_OF_ONE_MAX {
             if lane.is_empty() {
                 lanes.remove(&inbox.key);
             }
@@ -319,9 +391,10 @@ impl Engine {
         let first = lane.sit(id, who, now);
         let seat = lane.seat(id).expect("it just sat down");
         let (wake, probe) = (Arc::clone(&seat.wake), Arc::clone(&seat.probe));
-        drop(lanes);
         let ended = Arc::new(Notify::new());
+        // While nobody can take the place away: or its end would go unheard.
         lock(&relay.endings).insert(id, (Ending::Closed, Arc::clone(&ended)));
+        drop(lanes);
         Ok(Listening {
             inner: Arc::clone(&self.inner),
             inbox: inbox.key,
@@ -457,9 +530,12 @@ impl Listening {
             };
             match self.inner.store.one_received(self.inbox, key) {
                 Ok(Some(received)) => return Ok(Some(received)),
-                // The inbox was cleared: whoever waits is told that it was kept.
+                // The inbox was cleared, or hundreds came after it.
                 Ok(None) => {
-                    relay.with(self.inbox, |lane| lane.drop_request(key));
+                    let waiter = relay.with(self.inbox, |lane| lane.drop_request(key));
+                    if let Some(waiter) = waiter.flatten() {
+                        let _ = waiter.send(Told::Dropped);
+                    }
                 }
                 Err(error) => {
                     relay.with(self.inbox, |lane| lane.give_back(key));
@@ -497,17 +573,14 @@ impl Listening {
                 at: inner.clock.now(),
                 status: answer.status,
                 headers: answer.headers.clone(),
-                body: answer.body.to_vec(),
+                body: answer.body[..answer.body.len().min(ANSWER_KEPT_BYTES_MAX)].to_vec(),
                 body_bytes: answer.body.len() as u64,
                 error: answer.error.clone(),
                 took_us: u32::try_from(matched.took.as_micros()).unwrap_or(u32::MAX),
             });
-            let told = matched.waiter.as_ref().map(|_| answer.told_status());
-            inner.note(inbox, key, relayed, told).await;
-            if let Some(waiter) = matched.waiter {
-                // Who waited may have gone.
-                let _ = waiter.send(Told::Answer(Arc::new(answer)));
-            }
+            let told = (answer.told_status(), Told::Answer(Arc::new(answer)));
+            let settling = inner.settle(inbox, key, relayed, matched.waiter, told);
+            settling.await;
         });
         true
     }
@@ -524,11 +597,9 @@ impl Listening {
             let inbox = self.inbox;
             self.inner.runtime.spawn(async move {
                 let detail = format!("no answer within {} s", KEEP_LIMIT.as_secs());
-                let told = waiter.as_ref().map(|_| 504);
-                inner.note(inbox, key, inner.never(detail), told).await;
-                if let Some(waiter) = waiter {
-                    let _ = waiter.send(Told::Late);
-                }
+                let never = inner.never(detail);
+                let settling = inner.settle(inbox, key, never, waiter, (504, Told::Late));
+                settling.await;
             });
         }
     }

@@ -9,7 +9,7 @@ use super::sources::POLICY;
 use crate::domain::answer::{OF_THE_SERVER, takes_body};
 use crate::domain::header;
 use crate::domain::relay::KEPT_STATUS;
-use crate::engine::receive::{KEPT_TEXT, LATE_TEXT};
+use crate::engine::receive::{DROPPED_TEXT, KEPT_TEXT, LATE_TEXT};
 use crate::engine::relay::{Answer, Told};
 
 /// What a sender is told when the listener's program gave no answer. The reason
@@ -21,6 +21,7 @@ pub(super) fn answer(told: Told) -> Response {
         Told::Answer(answer) => passed_on(&answer),
         Told::Kept => text(KEPT_STATUS, KEPT_TEXT),
         Told::Late => text(504, LATE_TEXT),
+        Told::Dropped => text(503, DROPPED_TEXT),
     }
 }
 

@@ -5,6 +5,10 @@ mod listener;
 use std::pin::pin;
 use std::time::Duration;
 
+use hookpost::engine::relay::{
+    LISTENERS_OF_ONE_MAX, LISTENERS_WITHOUT_KEY_MAX, ListenError, Listening, Who,
+};
+use hookpost::store::Taking;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -264,6 +268,210 @@ async fn who_is_silent_is_away() {
     assert_eq!(answer.status, 202);
     let (mut again, _) = Listener::start(&app, None, json!({"token": TOKEN, "session": "s"})).await;
     assert_eq!(again.event().await.id, event.id);
+}
+
+#[tokio::test]
+async fn what_a_client_of_another_kind_was_silent_about_comes_again() {
+    let app = open_app().await;
+    let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let asked = post(&app, "/", b"x");
+    let silent = async {
+        let event = listener.event().await;
+        app.until("it is away", async || {
+            app.advance(Duration::from_secs(5)).await;
+            app.listeners().is_empty().then_some(())
+        })
+        .await;
+        event
+    };
+    let (answer, event) = tokio::join!(asked, silent);
+    assert_eq!(answer.status, 202, "it was promised to be kept");
+    let (mut again, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    assert_eq!(again.event().await.id, event.id);
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_gives_up_on_nothing() {
+    let app = open_app().await;
+    let data = json!({"token": TOKEN, "session": "s"});
+    let (mut listener, _) = Listener::start(&app, None, data.clone()).await;
+    let asked = post(&app, "/", b"x");
+    let answered = async {
+        let event = listener.event().await;
+        pass(&app, &mut listener, 5).await;
+        app.clock.set_ahead(Duration::from_hours(1));
+        app.advance(Duration::from_secs(5)).await;
+        let (mut again, _) = Listener::start(&app, None, data).await;
+        assert_eq!(again.event().await.id, event.id);
+        again.reply(&event.id, 207, b"").await;
+        again
+    };
+    let (answer, _listener) = tokio::join!(asked, answered);
+    assert_eq!(answer.status, 207);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_on_disk_is_not_told() {
+    let app = open_app().await;
+    let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let asked = post(&app, "/", b"x");
+    let answered = async {
+        let event = listener.event().await;
+        app.store.close();
+        listener.reply(&event.id, 207, b"").await;
+    };
+    let (answer, ()) = tokio::join!(in_time(&app, asked), answered);
+    assert_eq!(answer.status, 202, "it is sent once more");
+}
+
+#[tokio::test]
+async fn who_sent_what_is_dropped_is_not_told_that_it_is_kept() {
+    let app = TestApp::start().await;
+    let data = json!({"token": TOKEN, "maxConnections": 1});
+    let (mut listener, _) = Listener::start(&app, Some(KEY), data).await;
+    let cleared = async {
+        let event = listener.event().await;
+        app.until("both are there", async || {
+            (app.listeners()[0].queued == 1).then_some(())
+        })
+        .await;
+        let path = format!("/api/v1/inboxes/{TOKEN}/received");
+        app.delete(&path).await.ok(200);
+        listener.reply(&event.id, 200, b"").await;
+    };
+    let asked = async { tokio::join!(post(&app, "/", b"a"), post(&app, "/", b"b")) };
+    let ((one, other), ()) = tokio::join!(asked, cleared);
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 503]);
+    let deleted = async {
+        listener.event().await;
+        let path = format!("/api/v1/inboxes/{TOKEN}");
+        app.delete(&path).await.ok(200);
+    };
+    let (answer, ()) = tokio::join!(post(&app, "/", b"c"), deleted);
+    assert_eq!(answer.status, 503);
+}
+
+#[tokio::test]
+async fn nobody_listens_at_an_inbox_that_was_made_anew_meanwhile() {
+    let app = TestApp::start().await;
+    let data = json!({"token": TOKEN});
+    let (mut first, _) = Listener::start(&app, Some(KEY), data.clone()).await;
+    let key = format!("Bearer {KEY}");
+    let headers = [("authorization", &*key)];
+    let mut second = Listener::connect(&app, &headers, Variant::Text)
+        .await
+        .unwrap();
+    second.say("start", &data).await;
+    // The first one is asked whether it is there; meanwhile its inbox goes.
+    first.hear(&app).await;
+    app.delete(&format!("/api/v1/inboxes/{TOKEN}"))
+        .await
+        .ok(200);
+    let (_third, _) = Listener::start(&app, Some(KEY), data).await;
+    app.advance(Duration::from_secs(2)).await;
+    assert_eq!(second.frame().await["type"], "start");
+    app.advance(Duration::from_secs(5)).await;
+    assert_eq!(second.closed().await, (1008, "Invalid token".to_owned()));
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_waited_for_is_not_what_the_sender_was_told() {
+    let app = open_app().await;
+    let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let mut asked = Box::pin(post(&app, "/", b"x"));
+    let event = tokio::select! {
+        _ = &mut asked => panic!("it is not answered"),
+        event = listener.event() => event,
+    };
+    let _ = app.engine.drain(Duration::ZERO).await;
+    assert_eq!(asked.await.status, 202);
+    listener.reply(&event.id, 500, b"").await;
+    let kept = app
+        .until("it is noted", async || {
+            let kept = received(&app).await.remove(0);
+            (kept["relayed"]["state"] == "answered").then_some(kept)
+        })
+        .await;
+    assert_eq!(kept["answerStatus"], 202, "{kept:#}");
+}
+
+#[tokio::test]
+async fn listeners_without_a_key_leave_room_for_others() {
+    let app = open_app().await;
+    let mut held = Vec::new();
+    for number in 0.. {
+        let token = format!("c_012345{:04}", number / LISTENERS_OF_ONE_MAX);
+        match listen(&app, token, false).await {
+            Ok(listening) => held.push(listening),
+            Err(error) => {
+                assert!(matches!(error, ListenError::TooMany), "{error}");
+                break;
+            }
+        }
+    }
+    assert_eq!(held.len(), LISTENERS_WITHOUT_KEY_MAX);
+    assert!(listen(&app, TOKEN.to_owned(), true).await.is_ok());
+}
+
+/// A place at an inbox, without a connection.
+async fn listen(app: &TestApp, token: String, keyed: bool) -> Result<Listening, ListenError> {
+    let environment = app.store.default_environment();
+    let taking = Taking {
+        token,
+        environment: keyed.then_some(environment),
+        make_in: Some(environment),
+    };
+    let inbox = app.engine.take_up(taking).await?;
+    let who = Who {
+        client: String::new(),
+        peer: None,
+        keyed,
+        session: None,
+        shares: true,
+        in_flight_max: 1,
+    };
+    app.engine.listen(&inbox, who).await
+}
+
+#[tokio::test]
+async fn a_listener_that_does_not_read_does_not_keep_the_server_from_stopping() {
+    let app = open_app().await;
+    let (_listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let bodies = (0..8).map(|_| vec![b'x'; 3_000_000]);
+    let asked = bodies.map(|body| async { post(&app, "/", &{ body }).await });
+    let mut asked = pin!(futures_util::future::join_all(asked));
+    let taken = app.until("it has been sent more than is under way", async || {
+        let of_it = app.listeners().remove(0);
+        (of_it.forwarded > 1 && of_it.in_flight + of_it.queued == 8).then_some(())
+    });
+    tokio::select! {
+        _ = &mut asked => panic!("nobody answers"),
+        () = taken => {}
+    }
+    app.tell_to_stop();
+    app.until("it is sent away", async || {
+        app.listeners().is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn why_there_was_no_answer_is_short() {
+    let app = open_app().await;
+    let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
+    let answered = async {
+        let event = listener.event().await;
+        let error = "\u{e4}".repeat(500_000);
+        let data = json!({"id": event.id, "status": 502, "error": error});
+        listener.reply_with(&data).await;
+    };
+    let (answer, ()) = tokio::join!(post(&app, "/", b"x"), answered);
+    assert_eq!(answer.status, 502);
+    let kept = received(&app).await.remove(0);
+    let detail = kept["relayed"]["detail"].as_str().unwrap();
+    assert_eq!(detail.chars().count(), 1000);
 }
 
 #[tokio::test]

@@ -87,6 +87,8 @@ pub(super) enum GivenUp {
     Kept,
     /// A listener has it and did not answer in time.
     Late,
+    /// What became of it is being written, and is told then.
+    Soon,
 }
 
 /// `W` waits for an answer.
@@ -196,7 +198,8 @@ impl<W> Lane<W> {
             return;
         }
         let was_read = self.mark.is_some_and(|mark| key <= mark);
-        if was_read && !self.queue.contains(&key) && !self.sent.contains_key(&key) {
+        let is_here = self.queue.contains(&key) || self.sent.contains_key(&key);
+        if self.noting.contains(&key) || (was_read && !is_here) {
             // It was answered before we heard that it came.
             return;
         }
@@ -223,15 +226,17 @@ impl<W> Lane<W> {
             }
         }
         let mine = self.in_flight(id);
-        let seat = self.seats.iter().find(|seat| seat.id == id)?;
-        if !seat.ready || mine >= seat.who.in_flight_max {
-            return None;
-        }
-        let other_is_freer = self
+        let has_room = |seat: &Seat| seat.ready && mine < seat.who.in_flight_max;
+        if !self
             .seats
             .iter()
-            .any(|other| other.id != id && other.ready && self.in_flight(other.id) < mine);
-        if other_is_freer {
+            .any(|seat| seat.id == id && has_room(seat))
+        {
+            return None;
+        }
+        if let Some(freer) = self.freer(id, mine) {
+            // It may have looked when it was not yet its turn.
+            freer.wake.notify_one();
             return None;
         }
         self.queue.pop_first();
@@ -246,6 +251,15 @@ impl<W> Lane<W> {
             seat.forwarded += 1;
         }
         Some(head)
+    }
+
+    /// Another that has room, and fewer requests than `mine`.
+    fn freer(&self, id: u64, mine: usize) -> Option<&Seat> {
+        self.seats.iter().find(|other| {
+            let theirs = self.in_flight(other.id);
+            let has_room = other.ready && theirs < other.who.in_flight_max;
+            other.id != id && has_room && theirs < mine
+        })
     }
 
     /// It could not be given to its listener now: it is the next again.
@@ -281,9 +295,14 @@ impl<W> Lane<W> {
     /// Its sender waits no longer.
     pub(super) fn give_up(&mut self, key: ReceivedKey) -> GivenUp {
         self.waiters.remove(&key);
+        let is_noting = self.is_noting(key);
         let seats = &self.seats;
         let Some(sent) = self.sent.get_mut(&key) else {
-            return GivenUp::Kept;
+            return if is_noting {
+                GivenUp::Soon
+            } else {
+                GivenUp::Kept
+            };
         };
         let heard_since = seats
             .iter()
@@ -299,13 +318,21 @@ impl<W> Lane<W> {
 
     /// What this listener has had for longer than `limit`, which will not be
     /// answered any more. Each is to be noted but those that are already.
+    ///
+    /// What it was sent and was not heard of since is not among it: it may be
+    /// away already, and then this waits again.
     pub(super) fn overdue(
         &mut self,
         id: u64,
         limit: Duration,
         now: Timestamp,
     ) -> Vec<(ReceivedKey, Option<W>)> {
-        let over = |_: &ReceivedKey, sent: &mut Sent| sent.seat == id && now.since(sent.at) > limit;
+        let Some(heard) = self.seat(id).map(|seat| seat.heard) else {
+            return Vec::new();
+        };
+        let over = |_: &ReceivedKey, sent: &mut Sent| {
+            sent.seat == id && heard > sent.at && now.since(sent.at) > limit
+        };
         let over: Vec<_> = self.sent.extract_if(over).collect();
         let mut unanswered = Vec::new();
         for (key, sent) in over {
@@ -318,9 +345,19 @@ impl<W> Lane<W> {
         unanswered
     }
 
-    /// What became of a request is on disk.
+    /// Whether what became of a request is being written.
+    pub(super) fn is_noting(&self, key: ReceivedKey) -> bool {
+        self.noting.contains(&key)
+    }
+
+    /// What became of a request is on disk, or cannot be written.
     pub(super) fn noted(&mut self, key: ReceivedKey) {
         self.noting.remove(&key);
+    }
+
+    /// Everybody who waits: the inbox is gone.
+    pub(super) fn take_waiters(&mut self) -> impl Iterator<Item = W> {
+        self.waiters.drain().map(|(_, waiter)| waiter)
     }
 
     /// Sends everybody who waits away, unless somebody listens again.
@@ -353,6 +390,8 @@ impl<W> Lane<W> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::domain::ids::Key;
 
@@ -470,6 +509,31 @@ mod tests {
         assert_eq!(take(&mut lane, 2), None, "it has two");
         assert_eq!(take(&mut lane, 1), Some(4));
         assert_eq!(take(&mut lane, 1), Some(5));
+        assert_eq!(take(&mut lane, 1), Some(6), "the other has no room");
+    }
+
+    #[test]
+    fn who_lets_another_go_first_wakes_it() {
+        let mut lane = lane();
+        for seat in [1, 2] {
+            lane.sit(seat, who(9), T);
+            lane.ready(seat, &[]);
+        }
+        for number in 1..=4 {
+            lane.kept(key(number), None, T);
+        }
+        let woken = |lane: &mut Lane<u32>, seat| {
+            let wake = Arc::clone(&lane.seat(seat).unwrap().wake);
+            wake.notified().now_or_never().is_some()
+        };
+        assert!(woken(&mut lane, 1) && woken(&mut lane, 2));
+        assert_eq!(take(&mut lane, 1), Some(1));
+        assert_eq!(take(&mut lane, 1), None, "the other is freer");
+        assert_eq!(take(&mut lane, 2), Some(2));
+        assert_eq!(take(&mut lane, 2), Some(3));
+        assert_eq!(take(&mut lane, 2), None, "the other is freer");
+        assert!(woken(&mut lane, 1), "or nobody takes what is left");
+        assert_eq!(take(&mut lane, 1), Some(4));
     }
 
     #[test]
@@ -498,6 +562,54 @@ mod tests {
         assert!(lane.overdue(1, limit, T).is_empty());
         assert_eq!(lane.overdue(1, limit, now), [(key(2), None)]);
         assert!(lane.answered(1, key(2)).is_none());
+    }
+
+    #[test]
+    fn what_was_promised_to_be_kept_is_not_given_up_on() {
+        let mut lane = lane();
+        lane.sit(1, who(1), T);
+        lane.ready(1, &[]);
+        lane.kept(key(1), Some(1), T);
+        assert_eq!(take(&mut lane, 1), Some(1));
+        assert_eq!(lane.give_up(key(1)), GivenUp::Kept);
+        let limit = Duration::from_secs(3);
+        let now = T.plus(Duration::from_secs(4));
+        assert!(
+            lane.overdue(1, limit, now).is_empty(),
+            "it may be away already"
+        );
+        lane.leave(1, now);
+        lane.sit(2, who(1), now);
+        lane.ready(2, &[key(1)]);
+        assert_eq!(take(&mut lane, 2), Some(1));
+    }
+
+    #[test]
+    fn an_answer_that_is_being_noted_is_waited_for() {
+        let mut lane = lane();
+        lane.sit(1, who(1), T);
+        lane.ready(1, &[]);
+        lane.kept(key(1), Some(1), T);
+        assert_eq!(take(&mut lane, 1), Some(1));
+        assert!(lane.answered(1, key(1)).is_some());
+        assert_eq!(lane.give_up(key(1)), GivenUp::Soon);
+        lane.noted(key(1));
+        assert_eq!(lane.give_up(key(1)), GivenUp::Kept);
+    }
+
+    #[test]
+    fn what_is_being_noted_is_not_sent_again_though_it_is_told_late() {
+        let mut lane = lane();
+        lane.sit(1, who(1), T);
+        lane.ready(1, &[key(1)]);
+        assert_eq!(take(&mut lane, 1), Some(1));
+        assert!(lane.answered(1, key(1)).is_some());
+        lane.leave(1, T);
+        lane.sit(2, who(1), T);
+        // Told before this one has read what waits.
+        lane.kept(key(1), Some(1), T);
+        lane.ready(2, &[key(1)]);
+        assert_eq!(take(&mut lane, 2), None);
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Forwarder {
     pub(super) async fn take(self: &Arc<Self>, event: Event, outbox: &Outbox) {
         let begun = self
             .seen()
-            .begin(&event.id, event.body.len(), outbox.clone());
+            .begin(&event.id, bytes_of(&event), outbox.clone());
         let reply = match begun {
             Begun::New => {
                 tokio::spawn(Arc::clone(self).forward(event));
@@ -216,6 +216,16 @@ impl Forwarder {
     }
 }
 
+/// Bytes that an event takes up, about.
+fn bytes_of(event: &Event) -> usize {
+    let pair = |name: &String, value: &String| name.len() + value.len();
+    let one: usize = event.headers.iter().map(|(n, v)| pair(n, v)).sum();
+    let all = event.header_list.iter().flatten();
+    let all: usize = all.map(|(n, v)| pair(n, v)).sum();
+    let path = event.path.as_ref().map_or(0, String::len);
+    event.id.len() + event.method.len() + event.body.len() + path + one + all
+}
+
 /// A reply as it is sent.
 pub(super) fn frame(reply: Reply) -> String {
     FromClient::Reply(reply).to_json()
@@ -273,5 +283,26 @@ fn refusal(id: String) -> Reply {
     Reply {
         error: Some(words.to_owned()),
         ..told(id, 503, words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_an_event_counts() {
+        let text = |bytes: usize| "x".repeat(bytes);
+        let event = Event {
+            id: text(1),
+            method: text(2),
+            headers: [(text(4), text(8))].into(),
+            body: text(16),
+            path: Some(text(32)),
+            header_list: Some(vec![(text(64), text(128))]),
+            received: None,
+            event_type: None,
+        };
+        assert_eq!(bytes_of(&event), 255);
     }
 }

@@ -129,7 +129,7 @@ impl Target {
         if !below.bytes().all(is_of_path) {
             return Err(PlaceError::Characters);
         }
-        if self.fixed.is_none() && path.split('/').any(is_parent) {
+        if self.fixed.is_none() && climbs(path) {
             return Err(PlaceError::Climbs);
         }
         let (mut local, fixed_query) = match &self.fixed {
@@ -186,10 +186,15 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether a part of a path is `..`, however it is written.
-fn is_parent(part: &str) -> bool {
-    let written_out = part.to_ascii_lowercase().replace("%2e", ".");
-    written_out == ".."
+/// Whether a part of a path is `..`, however it is written. Some programs take
+/// `%2F`, `\` and `%5C` for a slash, and do not count what follows a `;`.
+fn climbs(path: &str) -> bool {
+    let mut written_out = path.to_ascii_lowercase();
+    for (written, means) in [("%2e", "."), ("%2f", "/"), ("%5c", "/"), ("\\", "/")] {
+        written_out = written_out.replace(written, means);
+    }
+    let names = written_out.split('/').map(|part| part.split(';').next());
+    names.flatten().any(|name| name == "..")
 }
 
 /// Visible ASCII but `#`, with which a fragment would begin.
@@ -262,6 +267,12 @@ mod tests {
             ("http://l:1/w", Some("/p/"), "/..", "/p/"),
             ("http://l:1/", None, "/%2F%zz?a=%22?", "/%2F%zz?a=%22?"),
             ("http://l:1/", None, "/a..b/.../.", "/a..b/.../."),
+            (
+                "http://l:1/",
+                None,
+                "/a%2Fb;c=../d?x=..",
+                "/a%2Fb;c=../d?x=..",
+            ),
         ] {
             let mut target = Target::parse(target).unwrap();
             if let Some(path) = fixed {
@@ -280,6 +291,12 @@ mod tests {
             ("/a/..", PlaceError::Climbs),
             ("/.%2E/admin", PlaceError::Climbs),
             ("/%2e%2e?x", PlaceError::Climbs),
+            ("/..%2fadmin", PlaceError::Climbs),
+            ("/a%2F..%2F..%2Fadmin", PlaceError::Climbs),
+            ("/a%5c%2e.%5cadmin", PlaceError::Climbs),
+            ("/..\\admin", PlaceError::Climbs),
+            ("/..;/admin", PlaceError::Climbs),
+            ("/a/..;x=1%2fadmin", PlaceError::Climbs),
             ("/a b", PlaceError::Characters),
             ("/a\r\nx: y", PlaceError::Characters),
             ("/a#b", PlaceError::Characters),

@@ -54,6 +54,8 @@ const STRAYS_MAX: u32 = 200;
 /// Headers of a reply, and their bytes.
 const REPLY_HEADERS_MAX: usize = 200;
 const REPLY_HEADERS_BYTES_MAX: usize = 64 * 1024;
+/// Characters of why there is no answer: every list of requests reads them.
+const ERROR_CHARS_MAX: usize = 1_000;
 /// Characters of what a client says of itself, and of its secret.
 const CLIENT_CHARS_MAX: usize = 200;
 const SESSION_CHARS_MAX: usize = 200;
@@ -70,6 +72,8 @@ enum End {
     /// What it is told.
     With(CloseCode, &'static str),
 }
+
+const STOPS: End = End::With(CloseCode::Restart, "The server stops; come again");
 
 /// It did what no client does.
 const fn refused(why: &'static str) -> End {
@@ -125,8 +129,9 @@ impl Session {
             Err(ListenError::TooMany) => return Err(refused("Too many listen here already")),
             Err(ListenError::Store(error)) => return Err(unavailable(&error)),
         };
-        let url = self.state.control().inbox_url(&inbox);
-        tracing::info!(%url, client, peer = ?self.peer, "a listener came");
+        // Its id, for its URL is a secret.
+        let id = self.state.store.ids().text(inbox.key);
+        tracing::info!(inbox = %id, client, peer = ?self.peer, "a listener came");
         let now = self.state.clock.now();
         Ok(Place {
             inbox,
@@ -245,9 +250,7 @@ impl Session {
             let ping = tokio::select! {
                 biased;
                 ending = place.listening.ended() => return end_of(ending),
-                () = told(&mut stopping) => {
-                    return End::With(CloseCode::Restart, "The server stops; come again");
-                }
+                () = told(&mut stopping) => return STOPS,
                 () = &mut tick => {
                     tick = clock.sleep(PING_EVERY);
                     if let Err(end) = self.look(place) {
@@ -312,8 +315,12 @@ impl Session {
         sink: &mut (impl Sink<Message, Error = SocketError> + Unpin),
         message: Message,
     ) -> Result<(), End> {
+        let mut stopping = self.state.stopping.clone();
         tokio::select! {
+            biased;
             sent = sink.send(message) => sent.map_err(|_| End::Gone),
+            // The server does not wait for one that does not read.
+            () = told(&mut stopping) => Err(STOPS),
             () = self.state.clock.sleep(SEND_LIMIT) => Err(End::Gone),
         }
     }
@@ -321,7 +328,6 @@ impl Session {
     /// Whether the connection may go on.
     fn look(&self, place: &Place) -> Result<(), End> {
         let now = self.state.clock.now();
-        place.listening.give_up_on_overdue();
         place.pings.store(0, Ordering::Relaxed);
         let silence_max = if place.own_client {
             SILENCE_MAX
@@ -332,6 +338,8 @@ impl Session {
         if now.since(heard) > silence_max {
             return Err(End::Gone);
         }
+        // What a listener has that is away is kept for it instead.
+        place.listening.give_up_on_overdue();
         if now.since(place.since) > AGE_MAX {
             return Err(End::With(CloseCode::Away, "A day is over; come again"));
         }
@@ -341,6 +349,8 @@ impl Session {
         }
         match self.state.store.inbox(&place.inbox.token) {
             Ok(None) => Err(refused(INVALID_TOKEN)),
+            // It was deleted, and somebody made another.
+            Ok(Some(inbox)) if inbox.key != place.inbox.key => Err(refused(INVALID_TOKEN)),
             Ok(Some(inbox)) if !inbox.open && key.is_none() => Err(refused(KEY_NEEDED)),
             Ok(Some(_)) => Ok(()),
             Err(error) => Err(unavailable(&error.into())),
@@ -482,10 +492,11 @@ fn answer(reply: Reply) -> Result<Answer, End> {
     for (name, _) in &mut headers {
         name.make_ascii_lowercase();
     }
+    let error = reply.error.unwrap_or_default();
     Ok(Answer {
         status: reply.status,
         headers,
         body,
-        error: reply.error.unwrap_or_default(),
+        error: error.chars().take(ERROR_CHARS_MAX).collect(),
     })
 }

@@ -268,7 +268,7 @@ pub(crate) struct TestApp {
     client: Client<HttpConnector, Full<Bytes>>,
     tasks: Vec<JoinHandle<()>>,
     options: Options,
-    _stop: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
     folder: Option<TempDir>,
 }
 
@@ -388,7 +388,7 @@ impl TestApp {
             client: Client::builder(TokioExecutor::new()).build_http(),
             tasks,
             options,
-            _stop: stop,
+            stop,
             folder: Some(folder),
         }
     }
@@ -401,6 +401,11 @@ impl TestApp {
         } else {
             names.insert(name.to_owned(), addresses.to_vec());
         }
+    }
+
+    /// Tells everybody that the server is to stop.
+    pub(crate) fn tell_to_stop(&self) {
+        self.stop.send_replace(true);
     }
 
     /// Lets time pass, and the tasks that waited for it take their turn.
