@@ -20,7 +20,7 @@ const DONE: &[(&str, &str)] = &[
     ("cleared", "Cleared: what came before is gone."),
     (
         "disconnected",
-        "Disconnected. What comes now is kept, for whoever listens next.",
+        "Disconnected. With nobody else there, the inbox answers for itself until somebody listens again.",
     ),
     ("sent-again", "It was tried. What came of it is beside."),
     ("replayed", "The replay is on its way."),

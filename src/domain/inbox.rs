@@ -45,6 +45,8 @@ pub struct Inbox {
     pub made_by_listener: bool,
     /// When somebody was last known to listen.
     pub listened: Option<Timestamp>,
+    /// Its listener was sent away, and none came since: it answers for itself.
+    pub sent_away: bool,
     /// Requests that are kept for a listener.
     pub waiting: u32,
 }
@@ -82,7 +84,7 @@ impl Inbox {
     /// Whether what comes is for a listener, who may be away.
     #[must_use]
     pub fn relays(&self, now: Timestamp) -> bool {
-        self.listened.is_some_and(|at| now < at.plus(KEPT_FOR))
+        !self.sent_away && self.listened.is_some_and(|at| now < at.plus(KEPT_FOR))
     }
 
     /// What the next request is answered with, counting it.

@@ -235,6 +235,7 @@ impl Inner {
                 Change::InboxGone(inbox) => self.relay.close(*inbox),
                 Change::Reopened => {
                     scheduler.reconsider_all();
+                    self.reread_relays();
                     self.rescan.store(true, Ordering::Release);
                     self.wake.notify_one();
                 }

@@ -40,7 +40,7 @@ const SHARE_OF_TIME: f64 = 0.8;
 
 /// What senders are told of requests that are kept for a listener, and of those
 /// that a listener has and does not answer.
-pub const KEPT_TEXT: &str = "Kept for the listener, who is away.";
+pub const KEPT_TEXT: &str = "Kept for the listener.";
 pub const LATE_TEXT: &str = "The listener gave no answer in time.";
 /// What they are told of those that somebody deleted meanwhile.
 pub const DROPPED_TEXT: &str = "The request was deleted before its listener answered.";

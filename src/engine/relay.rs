@@ -32,6 +32,10 @@ pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const KEEP_LIMIT: Duration = Duration::from_secs(35);
 /// How long a listener has to show that it is there, when another wants its place.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// When what became of a request cannot be written: how often that is tried
+/// again, and how long after.
+const NOTE_TRIES: u32 = 30;
+const NOTE_AGAIN: Duration = Duration::from_secs(1);
 /// Listeners of this server, and at one inbox.
 pub const LISTENERS_MAX: usize = 1_000;
 pub const LISTENERS_OF_ONE_MAX: usize = 16;
@@ -279,11 +283,21 @@ impl Inner {
         let _noting = self.relay.noting(inbox, key);
         let waiter = waiter.filter(|waiter| !waiter.is_closed());
         let status = waiter.as_ref().map(|_| status);
-        if self.note(inbox, key, relayed, status).await
-            && let Some(waiter) = waiter
-        {
-            // Who waited may have gone.
-            let _ = waiter.send(told);
+        if self.note(inbox, key, relayed.clone(), status).await {
+            if let Some(waiter) = waiter {
+                // Who waited may have gone.
+                let _ = waiter.send(told);
+            }
+            return;
+        }
+        // It is kept, as far as the sender knows.
+        drop(waiter);
+        for _ in 0..NOTE_TRIES {
+            self.clock.sleep(NOTE_AGAIN).await;
+            let stopping = self.stopping.load(Ordering::Acquire);
+            if stopping || self.note(inbox, key, relayed.clone(), None).await {
+                return;
+            }
         }
     }
 }
@@ -315,6 +329,7 @@ impl Engine {
         };
         let id = listening.id;
         inner.relay.with(inbox.key, |lane| lane.ready(id, &waiting));
+        inner.read_again(inbox.key);
         Ok(listening)
     }
 
@@ -433,20 +448,26 @@ impl Engine {
     }
 
     /// Ends a listener's connection; false when there is none of this id.
-    #[must_use]
-    pub fn close_listener(&self, inbox: InboxKey, id: u64) -> bool {
+    pub async fn close_listener(&self, inbox: InboxKey, id: u64) -> bool {
         let now = self.inner.clock.now();
         let relay = &self.inner.relay;
         if relay.with(inbox, |lane| lane.leave(id, now)) != Some(true) {
             return false;
         }
         relay.end(id, Ending::Closed);
-        self.inner.left(inbox);
+        self.inner.sent_away(inbox).await;
         true
     }
 }
 
 impl Relay {
+    /// Every inbox that is listened to: what waits there is to be read again.
+    fn doubt_all(&self) -> Vec<InboxKey> {
+        let mut lanes = lock(&self.lanes);
+        lanes.values_mut().for_each(Lane::doubt);
+        lanes.keys().copied().collect()
+    }
+
     /// Tells a listener that its connection is to end.
     fn end(&self, id: u64, ending: Ending) {
         if let Some((why, ended)) = lock(&self.endings).get_mut(&id) {
@@ -462,7 +483,46 @@ impl Inner {
     fn left(self: &Arc<Self>, inbox: InboxKey) {
         let inner = Arc::clone(self);
         self.runtime.spawn(async move {
+            inner.read_again(inbox);
             inner.note_listened(inbox).await;
+            inner.clock.sleep(RETURN_WAIT).await;
+            inner.relay.with(inbox, Lane::stop_waiting);
+        });
+    }
+
+    /// Reads what waits again where there is reason to.
+    fn read_again(&self, inbox: InboxKey) {
+        let Some(id) = self.relay.with(inbox, Lane::read_again).flatten() else {
+            return;
+        };
+        let waiting = self.store.waiting(inbox).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read what waits for a listener");
+            Vec::new()
+        });
+        self.relay.with(inbox, |lane| lane.ready(id, &waiting));
+    }
+
+    /// What became of the writes before this is only on disk.
+    pub(super) fn reread_relays(self: &Arc<Self>) {
+        for inbox in self.relay.doubt_all() {
+            let inner = Arc::clone(self);
+            self.runtime.spawn(async move { inner.read_again(inbox) });
+        }
+    }
+
+    /// Somebody sent a listener away: if it was the last, the inbox answers for
+    /// itself from now on.
+    async fn sent_away(self: &Arc<Self>, inbox: InboxKey) {
+        let somebody_is_there = self.relay.with(inbox, |lane| !lane.seats.is_empty());
+        if somebody_is_there == Some(true) {
+            self.read_again(inbox);
+            return;
+        }
+        if let Err(WriteError::Store(error)) = self.store.stop_relaying(inbox).await {
+            tracing::error!(%error, "cannot write that a listener was sent away");
+        }
+        let inner = Arc::clone(self);
+        self.runtime.spawn(async move {
             inner.clock.sleep(RETURN_WAIT).await;
             inner.relay.with(inbox, Lane::stop_waiting);
         });

@@ -34,6 +34,7 @@ use tracing::{debug, info, warn};
 
 pub use body::{BodyTimeout, TimedBody, is_body_timeout};
 pub use limits::ServerLimits;
+pub(crate) use registry::counted_as;
 use registry::{Admission, Order, Registry};
 pub use takeover::{Stream, Taken, Takeover};
 

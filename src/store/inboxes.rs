@@ -315,6 +315,7 @@ impl Operation for Create {
             open: false,
             made_by_listener: false,
             listened: None,
+            sent_away: false,
             waiting: 0,
         };
         self.change.apply(&mut inbox);
@@ -350,6 +351,8 @@ impl Operation for Update {
         _: &mut Batch<'_>,
     ) -> Result<Inbox, StoreError> {
         self.change.apply(&mut inbox);
+        // It has an owner now, who decides how long it stays.
+        inbox.made_by_listener = false;
         write(&inbox, tables)?;
         Ok(inbox)
     }

@@ -44,7 +44,15 @@ impl Store {
 
     /// Notes that somebody listens at this moment.
     pub async fn note_listened(&self, inbox: InboxKey) -> Result<(), WriteError> {
-        self.write_once(NoteListened(inbox)).await
+        let sent_away = false;
+        self.write_once(NoteListened { inbox, sent_away }).await
+    }
+
+    /// Notes that the last listener was sent away: the inbox answers for itself
+    /// until another comes, which gets what waits.
+    pub async fn stop_relaying(&self, inbox: InboxKey) -> Result<(), WriteError> {
+        let sent_away = true;
+        self.write_once(NoteListened { inbox, sent_away }).await
     }
 
     /// Writes what became of a request, and what its sender was `told`, unless
@@ -147,6 +155,7 @@ impl Operation for TakeUp {
         };
         give_up_on_old(&mut inbox, tables, batch)?;
         inbox.listened = Some(batch.now);
+        inbox.sent_away = false;
         write(&inbox, tables)?;
         Ok(inbox)
     }
@@ -202,6 +211,7 @@ fn new_inbox(
         open,
         made_by_listener: true,
         listened: None,
+        sent_away: false,
         waiting: 0,
     }
 }
@@ -235,7 +245,10 @@ fn give_up_on_old(
     Ok(())
 }
 
-struct NoteListened(InboxKey);
+struct NoteListened {
+    inbox: InboxKey,
+    sent_away: bool,
+}
 
 impl Operation for NoteListened {
     type Plan = Inbox;
@@ -246,7 +259,7 @@ impl Operation for NoteListened {
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Inbox, Refusal>, StoreError> {
-        read(self.0, tables, batch)
+        read(self.inbox, tables, batch)
     }
 
     fn apply(
@@ -256,6 +269,7 @@ impl Operation for NoteListened {
         batch: &mut Batch<'_>,
     ) -> Result<(), StoreError> {
         inbox.listened = Some(batch.now);
+        inbox.sent_away = self.sent_away;
         write(&inbox, tables)
     }
 }

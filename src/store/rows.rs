@@ -748,6 +748,7 @@ pub(super) struct InboxV1 {
     open: bool,
     made_by_listener: bool,
     listened: Option<Timestamp>,
+    sent_away: bool,
     waiting: u32,
 }
 row!(InboxV1, 1);
@@ -765,6 +766,7 @@ impl From<&Inbox> for InboxV1 {
             open: inbox.open,
             made_by_listener: inbox.made_by_listener,
             listened: inbox.listened,
+            sent_away: inbox.sent_away,
             waiting: inbox.waiting,
         }
     }
@@ -784,6 +786,7 @@ impl InboxV1 {
             open: self.open,
             made_by_listener: self.made_by_listener,
             listened: self.listened,
+            sent_away: self.sent_away,
             waiting: self.waiting,
         }
     }

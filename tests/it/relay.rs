@@ -594,6 +594,10 @@ async fn listeners_are_listed_and_sent_away() {
     assert_eq!(closed[0]["id"], listed["id"]);
     assert_eq!(listener.closed().await.1, "Closed in the dashboard");
     assert_eq!(app.get(&path).await.ok(200).items(), [Value::Null; 0]);
+    // The inbox answers for itself again, until somebody else comes.
+    assert_eq!(post(&app, "/", b"x").await.status, 200);
+    let (_listener, started) = Listener::start(&app, Some(KEY), json!({"token": TOKEN})).await;
+    assert_eq!(started["waiting"], 0);
     app.get("/api/v1/inboxes/none/listeners").await.ok(404);
     app.delete("/api/v1/inboxes/none/listeners").await.ok(404);
 }
@@ -751,6 +755,13 @@ async fn an_inbox_that_a_listener_made_goes_when_it_is_not_used() {
         app.listeners().is_empty().then_some(())
     })
     .await;
+    // One that somebody named has an owner.
+    let named = "c_abcdefghij";
+    let (listener, _) = Listener::start(&app, None, json!({"token": named})).await;
+    drop(listener);
+    app.put(&format!("/api/v1/inboxes/{named}"), json!({"name": "ours"}))
+        .await
+        .ok(200);
     let path = format!("/api/v1/inboxes/{TOKEN}");
     app.advance(Duration::from_hours(7 * 24 - 1)).await;
     app.get(&path).await.ok(200);
@@ -759,8 +770,9 @@ async fn an_inbox_that_a_listener_made_goes_when_it_is_not_used() {
         (app.get(&path).await.status == 404).then_some(())
     })
     .await;
-    let token = kept["token"].as_str().unwrap();
-    app.get(&format!("/api/v1/inboxes/{token}")).await.ok(200);
+    for token in [kept["token"].as_str().unwrap(), named] {
+        app.get(&format!("/api/v1/inboxes/{token}")).await.ok(200);
+    }
 }
 
 /// A server whose frames are small, so that large ones are soon too large.

@@ -78,8 +78,11 @@ pub(super) async fn close(
 ) -> Result<Response, Problem> {
     let inbox = inbox(&state, principal, &token)?;
     let engine = &state.engine;
-    let mut closed = engine.listeners(inbox.environment, Some(inbox.key));
-    closed.retain(|listener| engine.close_listener(inbox.key, listener.id));
-    let shapes: Vec<_> = closed.iter().map(shape).collect();
+    let mut shapes = Vec::new();
+    for listener in engine.listeners(inbox.environment, Some(inbox.key)) {
+        if engine.close_listener(inbox.key, listener.id).await {
+            shapes.push(shape(&listener));
+        }
+    }
     Ok(json(StatusCode::OK, &shapes))
 }

@@ -168,7 +168,10 @@ impl HalfAnswered {
 pub(in super::super) async fn end(place: Place, _: Form) -> Answered {
     let inbox = found(&place)?;
     let id = place.name("lsn").parse().ok();
-    let ended = id.is_some_and(|id| place.state.engine.close_listener(inbox.key, id));
+    let ended = match id {
+        Some(id) => place.state.engine.close_listener(inbox.key, id).await,
+        None => false,
+    };
     if !ended {
         return Err(Failure::not_found("listener"));
     }

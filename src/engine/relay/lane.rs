@@ -106,6 +106,19 @@ pub(super) struct Lane<W> {
     /// Up to this one they go one after the other: they waited.
     serial_until: Option<ReceivedKey>,
     away_since: Option<Timestamp>,
+    /// What waits is being read: nobody gets anything before.
+    reading: Option<Reading>,
+    /// The disk may know of more than was told.
+    unread: bool,
+}
+
+/// What waits is being read from the disk.
+struct Reading {
+    /// For this place.
+    seat: u64,
+    /// What was with a listener, or being noted, when it began: whatever the disk
+    /// says of these is old by the time it is heard.
+    busy: HashSet<ReceivedKey>,
 }
 
 impl<W> Lane<W> {
@@ -121,6 +134,8 @@ impl<W> Lane<W> {
             mark: None,
             serial_until: None,
             away_since: None,
+            reading: None,
+            unread: false,
         }
     }
 
@@ -136,6 +151,8 @@ impl<W> Lane<W> {
         if first {
             self.queue.clear();
             self.mark = None;
+            self.unread = false;
+            self.read_for(id);
         }
         self.seats.push(Seat {
             id,
@@ -152,18 +169,50 @@ impl<W> Lane<W> {
         first
     }
 
+    fn read_for(&mut self, id: u64) {
+        let busy = self.sent.keys().chain(&self.noting).copied().collect();
+        self.reading = Some(Reading { seat: id, busy });
+    }
+
+    /// The disk may know of more than was told.
+    pub(super) fn doubt(&mut self) {
+        self.unread = true;
+    }
+
+    /// The place for which what waits is to be read again, if there is reason to.
+    pub(super) fn read_again(&mut self) -> Option<u64> {
+        if !self.unread || self.reading.is_some() {
+            return None;
+        }
+        let id = self.seats.iter().find(|seat| seat.ready)?.id;
+        self.unread = false;
+        self.read_for(id);
+        Some(id)
+    }
+
     /// What waits on the disk was read, if it was to be: from now on the place
-    /// is given events.
+    /// is given events. One that was left meanwhile says nothing any more: who
+    /// sits there now may have answered some of what it read.
     pub(super) fn ready(&mut self, id: u64, waiting: &[ReceivedKey]) {
+        let Some(seat) = self.seat(id) else {
+            return;
+        };
+        seat.ready = true;
+        let read = self.reading.take_if(|reading| reading.seat == id);
+        let Some(Reading { busy, .. }) = read else {
+            self.wake();
+            return;
+        };
         if let Some(last) = waiting.last() {
             self.mark = Some(*last);
             self.serial_until = Some(*last);
         }
-        let on_disk = waiting.iter().filter(|key| !self.noting.contains(key));
-        self.queue.extend(on_disk);
-        if let Some(seat) = self.seat(id) {
-            seat.ready = true;
-        }
+        let known = |key: &ReceivedKey| self.noting.contains(key) || self.sent.contains_key(key);
+        let on_disk = waiting.iter().copied();
+        let more: Vec<_> = on_disk
+            .filter(|key| !busy.contains(key) && !known(key))
+            .collect();
+        self.queue.extend(more);
         self.wake();
     }
 
@@ -177,6 +226,8 @@ impl<W> Lane<W> {
         let returned = self.sent.extract_if(|_, sent| sent.seat == id);
         let unanswered = returned.filter(|(_, sent)| !sent.settled);
         self.queue.extend(unanswered.map(|(key, _)| key));
+        let abandoned = self.reading.take_if(|reading| reading.seat == id);
+        self.unread |= abandoned.is_some();
         if self.seats.is_empty() {
             self.queue.clear();
             self.away_since = Some(now);
@@ -214,6 +265,9 @@ impl<W> Lane<W> {
 
     /// The next request for this listener, if there is one that it may have now.
     pub(super) fn take(&mut self, id: u64, now: Timestamp) -> Option<ReceivedKey> {
+        if self.reading.is_some() {
+            return None;
+        }
         let head = *self.queue.first()?;
         if let Some(until) = self.serial_until {
             let earlier = |key: &ReceivedKey| *key <= until;
@@ -490,6 +544,49 @@ mod tests {
         // The commit is told late, of something that was read and answered.
         lane.kept(key(1), Some(9), T);
         assert_eq!(take(&mut lane, 2), None);
+    }
+
+    #[test]
+    fn nobody_gets_anything_new_before_what_waits_is_read() {
+        let mut lane = lane();
+        assert!(lane.sit(1, who(9), T));
+        assert!(!lane.sit(2, who(9), T));
+        lane.ready(2, &[]);
+        lane.kept(key(7), None, T);
+        assert_eq!(take(&mut lane, 2), None);
+        assert_eq!(lane.read_again(), None, "it is being read");
+        // Who was reading goes: somebody else has to.
+        lane.leave(1, T);
+        assert_eq!(lane.read_again(), Some(2));
+        assert_eq!(lane.read_again(), None);
+        assert_eq!(take(&mut lane, 2), None);
+        lane.ready(2, &[key(4), key(7)]);
+        assert_eq!(take(&mut lane, 2), Some(4));
+    }
+
+    #[test]
+    fn what_is_read_again_is_not_sent_again() {
+        let mut lane = lane();
+        lane.sit(1, who(9), T);
+        lane.ready(1, &[]);
+        for number in [1, 2, 3] {
+            lane.kept(key(number), None, T);
+        }
+        assert_eq!(take(&mut lane, 1), Some(1));
+        assert_eq!(take(&mut lane, 1), Some(2));
+        assert!(lane.answered(1, key(1)).is_some());
+        assert_eq!(lane.read_again(), None, "nothing is in doubt");
+        lane.doubt();
+        assert_eq!(lane.read_again(), Some(1));
+        // Both are settled after the disk was read, and before that is heard.
+        lane.noted(key(1));
+        assert!(lane.answered(1, key(2)).is_some());
+        lane.noted(key(2));
+        lane.ready(1, &[key(1), key(2), key(3), key(5)]);
+        assert_eq!(take(&mut lane, 1), Some(3));
+        assert!(lane.answered(1, key(3)).is_some());
+        assert_eq!(take(&mut lane, 1), Some(5));
+        assert_eq!(take(&mut lane, 1), None);
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Drop for Admission {
 }
 
 /// The address to count for `ip`, or `None` for loopback. One customer's IPv6 is a /64.
-fn counted_as(ip: IpAddr) -> Option<IpAddr> {
+pub(crate) fn counted_as(ip: IpAddr) -> Option<IpAddr> {
     match ip.to_canonical() {
         IpAddr::V4(ip) if ip.is_loopback() => None,
         IpAddr::V6(ip) if ip.is_loopback() => None,

@@ -114,8 +114,9 @@ impl Lost {
                 let detail = detail.clone();
                 match status {
                     401 => Some(Ended::Key { detail }),
-                    403 => Some(Ended::Forbidden { detail }),
-                    404 => Some(Ended::NotThere { detail }),
+                    // Later it may be a proxy that speaks while the server restarts.
+                    403 if first => Some(Ended::Forbidden { detail }),
+                    404 if first => Some(Ended::NotThere { detail }),
                     _ => None,
                 }
             }
@@ -162,9 +163,9 @@ mod tests {
                 Some(Ended::Forbidden {
                     detail: detail.clone(),
                 }),
-                true,
+                false,
             ),
-            (refused(404), Some(Ended::NotThere { detail }), true),
+            (refused(404), Some(Ended::NotThere { detail }), false),
             (refused(429), None, false),
             (refused(502), None, false),
             (closed(1008, INVALID_TOKEN), Some(Ended::InvalidToken), true),

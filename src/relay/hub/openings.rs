@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::time::Timestamp;
+use crate::http::server::counted_as;
 
 /// Connections of one address in a minute. A client that tries again every
 /// five seconds needs twelve.
@@ -27,6 +28,7 @@ struct Counts {
 impl Openings {
     /// Notes one; an error when there were too many.
     pub(super) fn note(&self, peer: Option<IpAddr>, now: Timestamp) -> Result<(), ()> {
+        let peer = peer.and_then(counted_as);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now.since(counts.since) >= MINUTE || now < counts.since {
             counts.since = now;

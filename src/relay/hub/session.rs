@@ -47,9 +47,9 @@ const NOTE_EVERY: Duration = Duration::from_mins(10);
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 /// Events that are sent between two looks at anything else.
 const EVENTS_IN_A_ROW: usize = 32;
-/// Pings that a listener may send between two looks.
+/// Pings and pongs that a listener may send between two looks.
 const PINGS_MAX: u32 = 50;
-/// Replies to what a listener was not asked, or not any more.
+/// Replies to what a listener was not asked, or not any more, between two looks.
 const STRAYS_MAX: u32 = 200;
 /// Headers of a reply, and their bytes.
 const REPLY_HEADERS_MAX: usize = 200;
@@ -140,6 +140,7 @@ impl Session {
             since: now,
             heard: AtomicU64::new(now.0),
             pings: AtomicU32::new(0),
+            strays: AtomicU32::new(0),
         })
     }
 
@@ -329,6 +330,7 @@ impl Session {
     fn look(&self, place: &Place) -> Result<(), End> {
         let now = self.state.clock.now();
         place.pings.store(0, Ordering::Relaxed);
+        place.strays.store(0, Ordering::Relaxed);
         let silence_max = if place.own_client {
             SILENCE_MAX
         } else {
@@ -359,10 +361,9 @@ impl Session {
 
     /// Takes replies as they come.
     async fn read(&self, stream: &mut SplitStream<&mut Socket>, place: &Place) -> End {
-        let mut strays = 0;
         loop {
             let message = stream.next().await;
-            if let Some(Ok(Message::Ping(_))) = message
+            if let Some(Ok(Message::Ping(_) | Message::Pong(_))) = message
                 && place.pings.fetch_add(1, Ordering::Relaxed) >= PINGS_MAX
             {
                 return refused("Too many pings");
@@ -378,8 +379,11 @@ impl Session {
             let Some(bytes) = bytes else { continue };
             match self.take(&bytes, &place.listening) {
                 Ok(true) => {}
-                Ok(false) if strays < STRAYS_MAX => strays += 1,
-                Ok(false) => return refused("Too many replies to nothing"),
+                Ok(false) => {
+                    if place.strays.fetch_add(1, Ordering::Relaxed) >= STRAYS_MAX {
+                        return refused("Too many replies to nothing");
+                    }
+                }
                 Err(end) => return end,
             }
         }
@@ -427,7 +431,10 @@ struct Place {
     since: Timestamp,
     /// Unix ms.
     heard: AtomicU64,
+    /// Pings and pongs since the last look.
     pings: AtomicU32,
+    /// Replies to nothing since the last look.
+    strays: AtomicU32,
 }
 
 async fn told(stopping: &mut watch::Receiver<bool>) {

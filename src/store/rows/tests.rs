@@ -260,11 +260,12 @@ fn inboxes_and_what_came_to_them_have_their_bytes() {
         open: true,
         made_by_listener: false,
         listened: Some(T),
+        sent_away: true,
         waiting: 300,
     };
     check(
         &inbox,
-        "010102743003747279cc0103612f620101780179026e6fac0202fbe8b584a034010001fbe8b584a034ac02",
+        "010102743003747279cc0103612f620101780179026e6fac0202fbe8b584a034010001fbe8b584a03401ac02",
     );
     let received = ReceivedV1 {
         at: T,

@@ -117,7 +117,7 @@ async fn a_handler_is_broken_repaired_and_gets_its_event(name: &'static str, loo
     assert!(!browser.is_too_wide().await);
     browser.press("Disconnect").await;
     browser.sees("Disconnected.").await;
-    browser.sees("The listener is away").await;
+    browser.sees("Nobody listens").await;
     browser.screenshot("06-disconnected").await;
     if look.scripts {
         found.extend(browser.axe().await);
