@@ -242,9 +242,10 @@ impl Engine {
             self.remove_silent(inbox.key, &others);
         }
         let listening = self.sit(inbox, who)?;
-        let waiting = match listening.first {
-            true => inner.store.waiting(inbox.key).map_err(WriteError::from)?,
-            false => Vec::new(),
+        let waiting = if listening.first {
+            inner.store.waiting(inbox.key).map_err(WriteError::from)?
+        } else {
+            Vec::new()
         };
         let id = listening.id;
         inner.relay.with(inbox.key, |lane| lane.ready(id, &waiting));

@@ -243,6 +243,7 @@ fn accounts_and_tokens_have_their_bytes() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a row of each kind")]
 fn what_surrounds_messages_has_its_bytes() {
     let environment = EnvironmentV1 {
         name: "default".into(),
