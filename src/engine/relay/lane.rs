@@ -151,8 +151,12 @@ impl<W> Lane<W> {
     }
 
     /// What waits on the disk was read, if it was to be: from now on the place
-    /// is given events.
+    /// is given events. One that was left meanwhile says nothing any more: who
+    /// sits there now may have answered some of what it read.
     pub(super) fn ready(&mut self, id: u64, waiting: &[ReceivedKey]) {
+        if self.seat(id).is_none() {
+            return;
+        }
         if let Some(last) = waiting.last() {
             self.mark = Some(*last);
             self.serial_until = Some(*last);
@@ -235,13 +239,13 @@ impl<W> Lane<W> {
             return None;
         }
         self.queue.pop_first();
-        let sent = Sent {
+        let given = Sent {
             seat: id,
             at: now,
             took: Stopwatch::default(),
             settled: false,
         };
-        self.sent.insert(head, sent);
+        self.sent.insert(head, given);
         if let Some(seat) = self.seat(id) {
             seat.forwarded += 1;
         }
@@ -354,7 +358,7 @@ impl<W> Lane<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::Key as _;
+    use crate::domain::ids::Key;
 
     const T: Timestamp = Timestamp(1_000_000);
 
@@ -378,7 +382,7 @@ mod tests {
     }
 
     fn take(lane: &mut Lane<u32>, seat: u64) -> Option<u64> {
-        lane.take(seat, T).map(|key| key.as_u64())
+        lane.take(seat, T).map(Key::as_u64)
     }
 
     #[test]
@@ -489,8 +493,8 @@ mod tests {
         lane.seat(1).unwrap().heard = T.plus(Duration::from_secs(1));
         assert_eq!(lane.give_up(key(1)), GivenUp::Late);
         lane.noted(key(1));
-        let late = lane.answered(1, key(1)).unwrap();
-        assert_eq!(late.waiter, None);
+        let matched = lane.answered(1, key(1)).unwrap();
+        assert_eq!(matched.waiter, None);
         lane.noted(key(1));
         assert_eq!(take(&mut lane, 1), Some(2));
         let limit = Duration::from_secs(3);
@@ -498,6 +502,20 @@ mod tests {
         assert!(lane.overdue(1, limit, T).is_empty());
         assert_eq!(lane.overdue(1, limit, now), [(key(2), None)]);
         assert!(lane.answered(1, key(2)).is_none());
+    }
+
+    #[test]
+    fn who_left_before_it_was_ready_brings_nothing_back() {
+        let mut lane = lane();
+        lane.sit(1, who(9), T);
+        lane.leave(1, T);
+        lane.sit(2, who(9), T);
+        lane.ready(2, &[key(1)]);
+        assert_eq!(take(&mut lane, 2), Some(1));
+        assert!(lane.answered(2, key(1)).is_some());
+        lane.noted(key(1));
+        lane.ready(1, &[key(1)]);
+        assert_eq!(take(&mut lane, 2), None);
     }
 
     #[test]
