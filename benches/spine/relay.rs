@@ -113,11 +113,15 @@ impl Way {
         ratio(self.requests, self.took_ns) * 1e9
     }
 
+    fn latency(&self) -> Option<Latency> {
+        Latency::of(self.times_ns.clone())
+    }
+
     fn row(&self, name: &str) -> Row {
         Row {
             name: format!("relay: {name}"),
             accepted_per_s: Some(self.per_s()),
-            latency: Latency::of(self.times_ns.clone()),
+            latency: self.latency(),
             ..Row::default()
         }
     }
@@ -137,8 +141,9 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<()> {
     for way in [&relay, &direct, &plain] {
         way.again().go(&payload(), CONNECTIONS, count / 4)?;
     }
-    let (mut many, mut many_direct, mut many_plain) = (relay.again(), direct.again(), plain);
-    let (mut one, mut one_direct) = (relay.again(), direct);
+    let (mut many, mut many_direct, mut many_plain) =
+        (relay.again(), direct.again(), plain.again());
+    let (mut one, mut one_direct, mut one_plain) = (relay.again(), direct, plain);
     let (mut server_us, mut listener_us) = (0, 0);
     server.reset_peak()?;
     for round in 1..=ROUNDS {
@@ -151,6 +156,7 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<()> {
         many_plain.go(&payload(), CONNECTIONS, count)?;
         one.go(&payload(), 1, count / FEWER_ONE_BY_ONE)?;
         one_direct.go(&payload(), 1, count / FEWER_ONE_BY_ONE)?;
+        one_plain.go(&payload(), 1, count / FEWER_ONE_BY_ONE)?;
     }
     let times = |other: &Way| many.per_s() / other.per_s();
     let told = format!(
@@ -166,13 +172,13 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<()> {
         ..many.row("through server and listener, C=64")
     };
     let mut one_by_one = one.row("through server and listener, C=1");
-    if let (Some(relayed), Some(own)) =
-        (one_by_one.latency, Latency::of(one_direct.times_ns.clone()))
-    {
+    if let (Some(through), Some(own)) = (one.latency(), one_direct.latency()) {
         one_by_one.goals.push(Goal::told(format!(
-            "p50 {:.2} ms and p99 {:.2} ms more than the program alone",
-            relayed.p50_ms - own.p50_ms,
-            relayed.p99_ms - own.p99_ms,
+            "p50 {:.2} ms and p99 {:.2} ms more than the program alone; {:.2} × the rate of a \
+             plain inbox",
+            through.p50_ms - own.p50_ms,
+            through.p99_ms - own.p99_ms,
+            one.per_s() / one_plain.per_s(),
         )));
     }
     for row in [
@@ -180,6 +186,7 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<()> {
         many_plain.row("to an inbox without a listener, C=64"),
         through,
         one_direct.row("straight to the program, C=1"),
+        one_plain.row("to an inbox without a listener, C=1"),
         one_by_one,
         large(relay, server, &listener)?,
     ] {
