@@ -79,7 +79,7 @@ fn be_slow() {
     let scene = Scene::set(|_| Message::new("200", vec![b'x'; ANSWER_BYTES]));
     scene.proxy.slow_down(BYTES_PER_SECOND);
     let request = Message::new(format!("POST /in/{TOKEN}/"), "{}");
-    let answer = scene.sender().send(&request).unwrap();
+    let answer = scene.sender().send(&request).expect("an answer");
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.body.len(), ANSWER_BYTES);
     assert_eq!(scene.proxy.connections(), 1, "{}", scene.listener.out());
@@ -141,7 +141,7 @@ fn be_silent(silence: Silence) {
     );
     assert!(ledger.count(Some(202)) > BURST, "some were kept");
     assert_eq!(ledger.count(None), 0, "each sender has an answer");
-    println!("{silence:?}:");
+    eprintln!("{silence:?}:");
     ledger.judge(&scene, SENDERS);
 }
 
@@ -275,7 +275,7 @@ fn events_and_answers_of_every_kind_come_through_to_the_byte() {
 
 fn request(number: usize, every: usize) -> Message {
     let large = number % every == every - 1;
-    let answer = if number % every == 0 {
+    let answer = if number.is_multiple_of(every) {
         "large"
     } else {
         "small"
@@ -289,7 +289,7 @@ fn exchange(sender: &mut Sender, number: usize, every: usize) -> Result<(), Stri
     let method = request.first.split(' ').next().unwrap_or_default();
     let answer = sender.send(&request);
     let answer = answer.map_err(|error| format!("{number}: {error}"))?;
-    let want = mixed::answer(number, number % every == 0, method);
+    let want = mixed::answer(number, number.is_multiple_of(every), method);
     differ(number, answer.end_to_end(), want.end_to_end())
 }
 

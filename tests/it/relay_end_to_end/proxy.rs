@@ -50,7 +50,7 @@ impl Proxy {
                     state.connections
                 });
                 // An error is how a server looks that is down.
-                thread::spawn(move || drop(network.lead(client, number)));
+                thread::spawn(move || drop(network.lead(&client, number)));
             }
         });
         Self { address, network }
@@ -98,13 +98,13 @@ impl Network {
         drop(heard);
     }
 
-    fn lead(self: &Arc<Self>, client: TcpStream, number: u64) -> io::Result<()> {
+    fn lead(self: &Arc<Self>, client: &TcpStream, number: u64) -> io::Result<()> {
         self.wait_until_heard(number);
         let server = TcpStream::connect(self.server)?;
         let (client_too, server_too) = (client.try_clone()?, server.try_clone()?);
         let network = Arc::clone(self);
         thread::spawn(move || network.copy(&server_too, &client_too, number, false));
-        self.copy(&client, &server, number, true);
+        self.copy(client, &server, number, true);
         Ok(())
     }
 

@@ -170,7 +170,7 @@ impl Ledger {
         for status in told.values() {
             *by_status.entry(*status).or_default() += 1;
         }
-        println!(
+        eprintln!(
             "{} sent, told {by_status:?}, {} came",
             told.len(),
             came.len()

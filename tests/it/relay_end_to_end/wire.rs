@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// For a connection, and for each read and write of it.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 /// What belongs to one connection, or to the server between the two ends.
 const NOT_COMPARED: [&str; 6] = [
