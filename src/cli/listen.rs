@@ -6,6 +6,7 @@ mod bytes;
 mod options;
 mod plain;
 mod screen;
+mod secret;
 mod terminal;
 mod text;
 
@@ -21,7 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::screen::Screen;
-use self::text::escaped;
+use super::printable::plain;
+use super::remote::ServerFlags;
 use super::{Console, EXIT_FAILED, EXIT_OK, EXIT_USAGE, answer};
 use crate::engine::transport::{SystemDialler, SystemResolver};
 use crate::relay::client::dial::{DialError, Ways};
@@ -39,18 +41,21 @@ const THREADS_WAIT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The API key, where the server asks for one, is read from the environment: \
-HOOKPOST_API_KEY, or HOOKPOST_API_KEY_FILE for a file that holds it."
+    after_help = "The API key, where the server asks for one, is taken from HOOKPOST_API_KEY, or from \
+the file that HOOKPOST_API_KEY_FILE names. HOOKPOST_CA_FILE names certificates to trust beside the \
+usual ones."
+)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
 )]
 pub struct ListenArgs {
     /// Where the program is: a URL, a port of this machine, or host:port
-    #[arg(value_name = "TARGET")]
-    pub target: String,
+    #[arg(value_name = "TARGET", required_unless_present = "print_secret")]
+    pub target: Option<String>,
 
-    /// The server that has the public URL; without it, the one that the variable
-    /// `HOOKPOST_SERVER` names, or port 8071 of this machine
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
+    #[command(flatten)]
+    pub server: ServerFlags,
 
     /// The last part of the public URL, to have the same one each time; without it, what the
     /// variable `HOOKPOST_LISTEN_TOKEN` holds, or a new one
@@ -86,6 +91,10 @@ pub struct ListenArgs {
     #[arg(long)]
     pub allow_external: bool,
 
+    /// Print the signing secret of each endpoint that sends to the public URL, and do nothing else
+    #[arg(long, conflicts_with = "target")]
+    pub print_secret: bool,
+
     /// Share what comes with other listeners that have this token and say so too
     #[arg(long)]
     pub share: bool,
@@ -104,6 +113,9 @@ pub enum Output {
 
 /// Listens until it is told to stop.
 pub fn run(args: &ListenArgs, console: &mut Console<'_>) -> io::Result<u8> {
+    if args.print_secret {
+        return secret::print(args, console);
+    }
     let settings = match options::settings(args, console.environment, &SystemEntropy) {
         Ok(settings) => settings,
         Err(error) => return answer(Err(error), EXIT_USAGE, console),
@@ -142,7 +154,7 @@ async fn judge(target: &Target, ways: &Ways) -> anyhow::Result<()> {
         )),
         Err(_) => Err(anyhow!(
             "the target's host {} has no address; check TARGET",
-            escaped(&target.host().to_string())
+            plain(&target.host().to_string())
         )),
     }
 }
@@ -176,7 +188,7 @@ async fn listen(
     match ended {
         Ok(()) => Ok(EXIT_OK),
         Err(ended) => {
-            let told = anyhow!("{}", escaped(&ended.to_string()));
+            let told = anyhow!("{}", plain(&ended.to_string()));
             answer(Err(told), EXIT_FAILED, console)
         }
     }

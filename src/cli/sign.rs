@@ -244,7 +244,7 @@ where
 }
 
 /// The text of a file that holds a secret.
-pub(super) fn secret_file(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+fn secret_file(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let about = || format!("reading the secret file {}", path.display());
     let file = File::open(path).with_context(about)?;
     let bytes = read_whole(file, SECRET_FILE_BYTES_MAX).with_context(about)?;

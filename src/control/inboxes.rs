@@ -1,13 +1,22 @@
 //! Making and changing inboxes.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Control, ControlError, FieldError, answer_errors};
+use crate::domain::endpoint::LiveEndpoint;
 use crate::domain::inbox::{Inbox, InboxChange};
 use crate::domain::principal::Principal;
+use crate::engine::receive::own_inbox;
 use crate::store::{Idempotent, Refusal, Written};
 
+/// Endpoints that send to an inbox and are listed.
+pub const SENDERS_MAX: usize = 100;
+/// How many endpoints are looked at for that: so many, so many times.
+const SENDER_PAGE: usize = 250;
+const SENDER_PAGES_MAX: usize = 40;
 /// Random bytes in an inbox's token.
 const TOKEN_BYTES: usize = 16;
 
@@ -88,6 +97,33 @@ impl Control {
     ) -> Result<Inbox, ControlError> {
         let inbox = self.inbox(principal, token)?.ok_or(Refusal::NoInbox)?;
         Ok(self.store.clear_inbox(principal, inbox.key).await?)
+    }
+
+    /// Endpoints of the environment that send to an inbox: at most
+    /// [`SENDERS_MAX`], of a bounded number that is looked at.
+    pub fn senders(
+        &self,
+        principal: Principal,
+        inbox: &Inbox,
+    ) -> Result<Vec<Arc<LiveEndpoint>>, ControlError> {
+        let mut senders = Vec::new();
+        let mut after = None;
+        for _ in 0..SENDER_PAGES_MAX {
+            let page = self
+                .store
+                .browse_endpoints(principal.scope, after, SENDER_PAGE)?;
+            let to_it = page.rows.into_iter().filter(|live| {
+                let url = live.settings.url.as_str();
+                own_inbox(url, &self.public_url).is_some_and(|(token, _)| token == inbox.token)
+            });
+            senders.extend(to_it);
+            after = page.next;
+            if after.is_none() || senders.len() >= SENDERS_MAX {
+                break;
+            }
+        }
+        senders.truncate(SENDERS_MAX);
+        Ok(senders)
     }
 
     /// The URL of an inbox.

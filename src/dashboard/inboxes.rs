@@ -75,10 +75,12 @@ pub(super) async fn index(place: Place) -> Answered {
 }
 
 fn name_of(inbox: &Inbox) -> String {
-    if inbox.name.is_empty() {
-        "An inbox without a name".to_owned()
-    } else {
+    if !inbox.name.is_empty() {
         inbox.name.clone()
+    } else if inbox.made_by_listener {
+        "The inbox of a listener".to_owned()
+    } else {
+        "An inbox without a name".to_owned()
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Received {
     pub answered: u16,
     /// Who connected; `None`: a delivery of this server.
     pub peer: Option<IpAddr>,
+    /// Of the message that it delivers; `None`: not a delivery of this server.
+    pub event_type: Option<String>,
     /// Where it was sent again, newest first.
     pub replays: Vec<Replay>,
     /// What a listener made of it.

@@ -29,6 +29,7 @@ pub mod relay;
 pub mod request;
 pub mod retry;
 pub mod secret;
+pub mod server_url;
 pub mod session;
 pub mod signing;
 pub mod source;

@@ -33,6 +33,8 @@ pub(super) struct Outgoing {
     pub timeout: Duration,
     /// Bytes of the response's body that are kept.
     pub keep_bytes: usize,
+    /// Of the message that it delivers, for inboxes of our own.
+    pub event_type: Option<String>,
 }
 
 impl Place {

@@ -131,6 +131,7 @@ async fn replay(
         body: received.body.unwrap_or_default(),
         timeout: REPLAY_LIMIT,
         keep_bytes: REPLAY_BODY_BYTES_MAX,
+        event_type: received.event_type,
     };
     let at = inner.clock.now();
     let exchange = place::send(inner, &target, outgoing).await;
@@ -239,6 +240,7 @@ pub(super) async fn deliver_to_inbox(
         headers: list(&outgoing.headers),
         body: outgoing.body,
         peer: None,
+        event_type: outgoing.event_type,
     };
     let before = inner.clock.now();
     // A listener that is silent shall not make this attempt one without an answer.

@@ -416,6 +416,7 @@ async fn send(inner: &Arc<Inner>, live: &LiveEndpoint, request: &Request) -> Exc
         body: Bytes::from(body),
         timeout: settings.timeout.unwrap_or(inner.settings.attempt_timeout),
         keep_bytes: ANSWER_BYTES_MAX + 1024,
+        event_type: None,
     };
     place::send(inner, &place, outgoing).await
 }

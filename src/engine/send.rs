@@ -124,6 +124,10 @@ pub(super) async fn deliver(inner: &Arc<Inner>, dispatch: Dispatch) {
         body,
         timeout: endpoint.timeout,
         keep_bytes: RESPONSE_BODY_KEPT_BYTES,
+        event_type: match &endpoint.place {
+            Place::Own { .. } => Some(load.content.0.event_type.clone()),
+            Place::Network(_) | Place::Nowhere(_) => None,
+        },
     };
     let exchange = place::send(inner, &endpoint.place, outgoing).await;
     inner

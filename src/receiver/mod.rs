@@ -87,6 +87,7 @@ async fn keep(
         headers: receive::list(headers),
         body,
         peer: peer.map(|peer| peer.0.ip()),
+        event_type: None,
     };
     match state.engine.take_in(token, received).await {
         Ok(InboxAnswer::Own { status, inbox }) => {

@@ -13,7 +13,6 @@ pub mod local;
 pub mod lost;
 pub mod notice;
 pub mod seen;
-pub mod server;
 pub mod target;
 mod trust;
 
@@ -23,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use rustls::pki_types::CertificateDer;
 
 use self::connection::{End, Server};
 use self::dial::Ways;
@@ -31,10 +31,10 @@ use self::forward::Forwarder;
 use self::local::Local;
 use self::lost::{Ended, Lost};
 use self::notice::{Away, Listening, Notice, Notices};
-use self::server::ServerUrl;
 use self::target::Target;
 use super::frame::{StartReply, StartRequest};
 use crate::domain::secret::Secret;
+use crate::domain::server_url::ServerUrl;
 use crate::engine::transport::{TransportError, client_tls};
 use crate::seams::clock::{SharedClock, Stopwatch};
 use crate::seams::entropy::{Entropy, SharedEntropy};
@@ -57,6 +57,8 @@ pub struct Settings {
     pub share: bool,
     /// An API key, which can be a header's value.
     pub key: Option<Secret>,
+    /// Certificates to trust beside the usual ones.
+    pub roots: Vec<CertificateDer<'static>>,
     pub target: Target,
     pub filter: Filter,
     /// Set on each request to the local program.
@@ -137,7 +139,7 @@ impl Client {
         client: String,
         notices: Notices,
     ) -> Result<Self, TransportError> {
-        let trusting = client_tls(&[])?;
+        let trusting = client_tls(&settings.roots)?;
         let local_tls = if settings.target.insecure {
             trust::anybody()?
         } else {
@@ -253,7 +255,7 @@ impl Client {
     fn listening(&self, start: &StartReply) -> Listening {
         let url = start.url.clone();
         Listening {
-            url: url.unwrap_or_else(|| self.server.url.inbox(&start.token)),
+            url: url.unwrap_or_else(|| format!("{}/in/{}/", self.server.url, start.token)),
             view: start.view.clone(),
             waiting: start.waiting.unwrap_or_default(),
         }

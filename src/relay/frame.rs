@@ -97,6 +97,9 @@ pub struct Event {
     /// When it came, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<u64>,
+    /// Of the message, when the server itself delivers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_type: Option<String>,
 }
 
 /// What the local program answered.

@@ -90,6 +90,10 @@ See where it went, and what came back:
 {failing}
 Replay it:
   curl -X POST {messages}/first/endpoints/{ENDPOINT_UID}/replays {header}
+
+Bring what comes to a URL to a program of yours, on port 5000 say; follow the deliveries:
+  hookpost listen 5000 --server {url}
+  HOOKPOST_API_KEY={key} hookpost tail --server {url}
 "
         )
     }

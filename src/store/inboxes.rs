@@ -31,6 +31,8 @@ pub struct NewReceived {
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: bytes::Bytes,
     pub peer: Option<IpAddr>,
+    /// Of the message, when it is a delivery of this server.
+    pub event_type: Option<String>,
 }
 
 /// A request that was kept, and the inbox that answers it.
@@ -478,6 +480,7 @@ impl Operation for Receive {
             body: None,
             answered,
             peer: self.received.peer,
+            event_type: self.received.event_type,
             replays: Vec::new(),
             relayed,
         };
@@ -520,7 +523,7 @@ impl Operation for Receive {
 }
 
 /// What was received, if it is there yet.
-fn read_received(
+pub(super) fn read_received(
     (inbox, key): (InboxKey, ReceivedKey),
     tables: &Tables<'_>,
     batch: &Batch<'_>,

@@ -3,7 +3,7 @@
 use redb::{ReadableTable, ReadableTableMetadata as _};
 
 use super::codec::{decode, encode};
-use super::inboxes::{read, remove, write};
+use super::inboxes::{read, read_received, remove, write};
 use super::rows::{InboxV1, ReceivedV1};
 use super::tables::{RECEIVED, Tables, pair, second};
 use super::writer::{Batch, Operation, Refusal, WriteError};
@@ -279,16 +279,7 @@ impl Operation for NoteRelayed {
         tables: &Tables<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Result<Self::Plan, Refusal>, StoreError> {
-        let (inbox, key) = self.received;
-        let Ok(inbox) = read(inbox, tables, batch)? else {
-            return Ok(Ok(None));
-        };
-        let row = tables
-            .received
-            .get(&pair(inbox.key.as_u64(), key.as_u64()))?
-            .map(|bytes| decode::<ReceivedV1>(bytes.value()))
-            .transpose()?;
-        Ok(Ok(row.map(|row| (inbox, row))))
+        Ok(Ok(read_received(self.received, tables, batch)?.ok()))
     }
 
     fn apply(

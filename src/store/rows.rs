@@ -802,6 +802,7 @@ pub(super) struct ReceivedV1 {
     body_bytes: u64,
     pub(super) answered: u16,
     peer: Option<IpAddr>,
+    event_type: Option<String>,
     pub(super) replays: Vec<Replay>,
     pub(super) relayed: Relayed,
 }
@@ -819,6 +820,7 @@ impl ReceivedV1 {
             body_bytes: received.body_bytes,
             answered: received.answered,
             peer: received.peer,
+            event_type: received.event_type,
             replays: received.replays,
             relayed: received.relayed,
         }
@@ -835,6 +837,7 @@ impl ReceivedV1 {
             body_bytes: self.body_bytes,
             answered: self.answered,
             peer: self.peer,
+            event_type: self.event_type,
             replays: self.replays,
             relayed: self.relayed,
         }

@@ -6,6 +6,7 @@ mod browser;
 mod corpus;
 mod inboxes;
 mod journey;
+mod relay;
 mod requests;
 mod sources;
 mod viewers;

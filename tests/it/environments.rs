@@ -421,6 +421,7 @@ fn fill(store: &Store, environment: EnvironmentKey) {
         path: "/".to_owned(),
         headers: Vec::new(),
         body: "x".into(),
+        event_type: None,
         peer: None,
     };
     now_or_pump(store, store.receive(inbox, received, 0)).unwrap();
@@ -492,6 +493,7 @@ fn nothing_is_made_in_an_environment_that_is_deleted() {
                 path: "/".to_owned(),
                 headers: Vec::new(),
                 body: "x".into(),
+                event_type: None,
                 peer: None,
             };
             let new = message(application, "a.b", None, "{}");

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hookpost::domain::secret::Secret;
+use hookpost::domain::server_url::ServerUrl;
 use hookpost::engine::transport::{Resolver, SystemDialler};
 use hookpost::relay::client::dial::Ways;
 use hookpost::relay::client::filter::{Filter, Pattern};
@@ -21,7 +22,6 @@ use hookpost::relay::client::forward::Forwarder;
 use hookpost::relay::client::local::parse_header;
 use hookpost::relay::client::lost::Ended;
 use hookpost::relay::client::notice::{Answered, Away, Listening, NOTICES_MAX, Notice, Outcome};
-use hookpost::relay::client::server::ServerUrl;
 use hookpost::relay::client::target::Target;
 use hookpost::relay::client::{Client, Pace, Seams, Settings};
 use hookpost::relay::frame::{
@@ -221,6 +221,7 @@ impl Running {
     fn start(server: &str, target: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             server: ServerUrl::parse(server).unwrap(),
+            roots: Vec::new(),
             token: TOKEN.to_owned(),
             share: false,
             key: None,

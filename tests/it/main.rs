@@ -31,6 +31,7 @@ mod job_crash;
 mod jobs;
 mod layers;
 mod listen_client;
+mod listen_secret;
 mod logs;
 mod openapi;
 mod operational_events;

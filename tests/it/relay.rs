@@ -1,10 +1,5 @@
 //! The relay: what comes to an inbox is answered by whoever listens there.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests may panic like the tests do"
-)]
-
 mod listener;
 
 use std::pin::pin;
@@ -86,8 +81,7 @@ async fn a_client_of_the_protocol_answers_what_comes() {
         assert_eq!(kept["relayed"]["state"], "answered", "{kept:#}");
         assert_eq!(kept["relayed"]["status"], 201, "{kept:#}");
         assert_eq!(kept["relayed"]["body"], "thanks", "{kept:#}");
-        let figures = app.store.check().unwrap();
-        assert!(figures.problems.is_empty(), "{:?}", figures.problems);
+        is_well(&app).await;
     }
 }
 
@@ -199,8 +193,7 @@ async fn what_comes_while_the_listener_is_away_is_kept_and_comes_in_order() {
     assert!(all.iter().all(|one| one["answerStatus"] == 202), "{all:#?}");
     let path = format!("/api/v1/inboxes/{TOKEN}");
     assert_eq!(app.get(&path).await.ok(200).json()["waiting"], 0);
-    let figures = app.store.check().unwrap();
-    assert!(figures.problems.is_empty(), "{:?}", figures.problems);
+    is_well(&app).await;
 }
 
 #[tokio::test]
@@ -376,6 +369,28 @@ async fn a_key_that_is_revoked_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn listeners_are_listed_and_sent_away() {
+    let app = TestApp::start().await;
+    let data = json!({"token": TOKEN, "client": "a\u{1b}b", "share": true, "session": "secret"});
+    let (mut listener, _) = Listener::start(&app, Some(KEY), data).await;
+    let path = format!("/api/v1/inboxes/{TOKEN}/listeners");
+    let listed = app.get(&path).await.ok(200);
+    assert!(!listed.text().contains("secret"), "{}", listed.text());
+    let listed = listed.items().remove(0);
+    assert_eq!(listed["client"], "ab");
+    assert_eq!(listed["peer"], "127.0.0.1");
+    assert_eq!(listed["hasKey"], true);
+    assert_eq!(listed["shares"], true);
+    assert_eq!(listed["since"], app.now().0);
+    let closed = app.delete(&path).await.ok(200).items();
+    assert_eq!(closed[0]["id"], listed["id"]);
+    assert_eq!(listener.closed().await.1, "Closed in the dashboard");
+    assert_eq!(app.get(&path).await.ok(200).items(), [Value::Null; 0]);
+    app.get("/api/v1/inboxes/none/listeners").await.ok(404);
+    app.delete("/api/v1/inboxes/none/listeners").await.ok(404);
+}
+
+#[tokio::test]
 async fn a_deleted_inbox_has_no_listener() {
     let app = TestApp::start().await;
     let (mut listener, _) = Listener::start(&app, Some(KEY), json!({"token": TOKEN})).await;
@@ -441,10 +456,17 @@ async fn a_delivery_of_this_server_is_answered_by_the_listener() {
     let (mut listener, started) = Listener::start(&app, Some(KEY), json!({"token": TOKEN})).await;
     let application = app.application().await;
     let url = started["url"].as_str().unwrap();
-    app.endpoint(&application, url, json!({})).await;
+    let endpoint = app.endpoint(&application, url, json!({})).await;
+    let other = app.application().await;
+    app.endpoint(&other, "https://other.example/", json!({}))
+        .await;
+    let senders = app.get(&format!("/api/v1/inboxes/{TOKEN}/endpoints")).await;
+    let sender = json!({"id": endpoint, "applicationId": application, "url": url});
+    assert_eq!(senders.ok(200).json(), json!([sender]));
     let message = app.message(&application, "a.b", json!({"n": 1})).await;
     let event = listener.event().await;
     assert_eq!(event.headers["webhook-id"], message);
+    assert_eq!(event.data["eventType"], "a.b");
     let data = json!({
         "id": event.id, "status": 502, "headers": {}, "body": "",
         "error": "connection refused at 127.0.0.1:5000",
@@ -508,8 +530,7 @@ async fn what_waits_is_bounded_in_number_and_time() {
         listener.reply(&event.id, 200, b"").await;
     };
     tokio::join!(asked, answered);
-    let figures = app.store.check().unwrap();
-    assert!(figures.problems.is_empty(), "{:?}", figures.problems);
+    is_well(&app).await;
 }
 
 #[tokio::test]
@@ -534,24 +555,42 @@ async fn an_inbox_that_a_listener_made_goes_when_it_is_not_used() {
     app.get(&format!("/api/v1/inboxes/{token}")).await.ok(200);
 }
 
-#[tokio::test]
-async fn hostile_frames_end_the_session_and_nothing_else() {
-    let app = TestApp::start_with(Options {
+/// A server whose frames are small, so that large ones are soon too large.
+async fn small_app() -> TestApp {
+    TestApp::start_with(Options {
         open_relay: true,
         payload_bytes_max: 1000,
         ..Options::default()
     })
-    .await;
-    let start = json!({"type": "start", "version": 1, "data": {"token": TOKEN}}).to_string();
-    let event = |data: Value| json!({"type": "event", "version": 1, "data": data}).to_string();
-    let many: Vec<_> = (0..300).map(|n| json!([format!("x-{n}"), "1"])).collect();
+    .await
+}
+
+fn start_frame() -> String {
+    json!({"type": "start", "version": 1, "data": {"token": TOKEN}}).to_string()
+}
+
+fn event_frame(data: &Value) -> String {
+    json!({"type": "event", "version": 1, "data": data}).to_string()
+}
+
+/// The server answers, and its store is sound.
+async fn is_well(app: &TestApp) {
+    app.get("/api/v1/inboxes").await.ok(200);
+    let report = app.store.check().expect("it can be read");
+    assert!(report.is_sound(), "{:?}", report.problems);
+}
+
+#[tokio::test]
+async fn what_is_no_start_frame_ends_the_session() {
+    let app = small_app().await;
+    let start = start_frame();
     let before: Vec<(Message, u16)> = vec![
         (Message::text(""), 1008),
         (Message::text("{"), 1008),
         (Message::text("null"), 1008),
         (
-            Message::text(event(
-                json!({"id": "x", "status": 200, "headers": {}, "body": ""}),
+            Message::text(event_frame(
+                &json!({"id": "x", "status": 200, "headers": {}, "body": ""}),
             )),
             1008,
         ),
@@ -572,23 +611,30 @@ async fn hostile_frames_end_the_session_and_nothing_else() {
         listener.send(message).await;
         assert_eq!(listener.closed().await.0, want, "{shown:.100}");
     }
+    is_well(&app).await;
+}
+
+#[tokio::test]
+async fn hostile_replies_end_the_session_and_harm_no_sender() {
+    let app = small_app().await;
+    let many: Vec<_> = (0..300).map(|n| json!([format!("x-{n}"), "1"])).collect();
     let after: Vec<(Message, u16)> = vec![
-        (Message::text(start.clone()), 1008),
+        (Message::text(start_frame()), 1008),
         (Message::text("{}"), 1008),
         (
-            Message::text(event(
-                json!({"id": "ID", "status": 200, "headers": {}, "body": "?"}),
+            Message::text(event_frame(
+                &json!({"id": "ID", "status": 200, "headers": {}, "body": "?"}),
             )),
             1008,
         ),
         (
-            Message::text(event(
-                json!({"id": "ID", "status": 200, "headerList": many}),
+            Message::text(event_frame(
+                &json!({"id": "ID", "status": 200, "headerList": many}),
             )),
             1008,
         ),
         (
-            Message::text(event(json!({"id": "ID", "status": 70000}))),
+            Message::text(event_frame(&json!({"id": "ID", "status": 70000}))),
             1008,
         ),
         (Message::text("x".repeat(600_000)), 1009),
@@ -610,6 +656,12 @@ async fn hostile_frames_end_the_session_and_nothing_else() {
         let (answer, ()) = tokio::join!(in_time(&app, asked), attacked);
         assert_eq!(answer.status, 202, "the sender is not harmed");
     }
+    is_well(&app).await;
+}
+
+#[tokio::test]
+async fn who_says_too_much_or_nothing_is_sent_away() {
+    let app = small_app().await;
     // Replies to nothing, and pings without end.
     let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
     for _ in 0..250 {
@@ -619,7 +671,7 @@ async fn hostile_frames_end_the_session_and_nothing_else() {
         listener.closed().await,
         (1008, "Too many replies to nothing".to_owned())
     );
-    app.advance(Duration::from_secs(60)).await;
+    app.advance(Duration::from_mins(1)).await;
     let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
     for _ in 0..60 {
         listener.send(Message::Ping(bytes::Bytes::new())).await;
@@ -634,9 +686,13 @@ async fn hostile_frames_end_the_session_and_nothing_else() {
         listener.closed().await,
         (1008, "No start frame came in time".to_owned())
     );
-    // A status that is none is the relay's fault in the eyes of the sender.
-    let (mut listener, _) =
-        Listener::start(&app, None, json!({"token": TOKEN, "session": "s"})).await;
+    is_well(&app).await;
+}
+
+#[tokio::test]
+async fn a_status_that_is_none_is_the_relays_fault() {
+    let app = open_app().await;
+    let (mut listener, _) = Listener::start(&app, None, json!({"token": TOKEN})).await;
     for status in [0, 99, 101, 600, 999] {
         let asked = post(&app, "/", b"y");
         let answered = async {
@@ -651,9 +707,7 @@ async fn hostile_frames_end_the_session_and_nothing_else() {
         let (answer, ()) = tokio::join!(asked, answered);
         assert_eq!(answer.status, 502, "{status}");
     }
-    app.get("/api/v1/inboxes").await.ok(200);
-    let figures = app.store.check().unwrap();
-    assert!(figures.problems.is_empty(), "{:?}", figures.problems);
+    is_well(&app).await;
 }
 
 #[tokio::test]

@@ -107,6 +107,8 @@ pub(super) struct ReceivedShape {
     answer_status: u16,
     /// The address of whoever connected; null for a delivery of this server.
     peer: Option<String>,
+    /// The type of the message; null for what is no delivery of this server.
+    event_type: Option<String>,
     /// Where it was sent again, newest first; the last 10.
     replays: Vec<ReplayShape>,
     /// What a listener made of it; null when nobody listened.
@@ -221,6 +223,7 @@ fn received_shape(received: &Received, state: &AppState) -> ReceivedShape {
         body_encoding: body.encoding,
         answer_status: received.answered,
         peer: received.peer.map(|peer| peer.to_string()),
+        event_type: received.event_type.clone(),
         replays: received.replays.iter().map(replay_shape).collect(),
         relayed: relayed_shape(&received.relayed),
     }
@@ -290,6 +293,36 @@ pub(super) async fn delete(
     let control = state.control();
     let deleted = control.delete_inbox(principal, &token).await?;
     Ok(json(StatusCode::OK, &shape(&deleted, &control)))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = InboxSender)]
+pub(super) struct SenderShape {
+    id: String,
+    /// The application that it belongs to.
+    application_id: String,
+    /// The inbox's, or below it.
+    url: String,
+}
+
+/// Endpoints that send to an inbox.
+pub(super) async fn senders(
+    State(state): State<AppState>,
+    Caller(principal): Caller,
+    Path(token): Path<String>,
+) -> Result<Response, Problem> {
+    let control = state.control();
+    let inbox = control.inbox(principal, &token)?;
+    let inbox = inbox.ok_or_else(|| Problem::not_found("inbox"))?;
+    let ids = state.store.ids();
+    let senders = control.senders(principal, &inbox)?;
+    let shapes = senders.iter().map(|live| SenderShape {
+        id: ids.text(live.settings.key),
+        application_id: ids.text(live.settings.application),
+        url: live.settings.url.as_str().to_owned(),
+    });
+    Ok(json(StatusCode::OK, &shapes.collect::<Vec<_>>()))
 }
 
 /// Drops what an inbox took in.

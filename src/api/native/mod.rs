@@ -122,6 +122,7 @@ routes! {
     GET "/inboxes/{token}" Read => inboxes::show;
     PUT "/inboxes/{token}" Manage => inboxes::update;
     DELETE "/inboxes/{token}" Manage => inboxes::delete;
+    GET "/inboxes/{token}/endpoints" Read => inboxes::senders;
     GET "/inboxes/{token}/listeners" Read => listeners::list;
     DELETE "/inboxes/{token}/listeners" Manage => listeners::close;
     GET "/inboxes/{token}/received" Read => inboxes::received;

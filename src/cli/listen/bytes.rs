@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::text::{escaped, escaped_lines};
+use super::text::plain_lines;
+use crate::cli::printable::plain;
 use crate::dashboard::pretty::pretty;
 
 /// Bytes of a body that are shown.
@@ -31,7 +32,7 @@ pub(super) fn body_lines(shown: &[u8], total_bytes: usize) -> Vec<String> {
     let mut lines = match text(shown, is_whole) {
         Some(text) => {
             let json = if is_whole { pretty(text) } else { None };
-            escaped_lines(json.as_deref().unwrap_or(text))
+            plain_lines(json.as_deref().unwrap_or(text))
         }
         None => hex_lines(shown),
     };
@@ -78,7 +79,7 @@ fn hex_lines(bytes: &[u8]) -> Vec<String> {
 pub(super) fn header_lines(headers: &[(String, Vec<u8>)]) -> Vec<String> {
     let lines = headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value);
-        format!("{}: {}", escaped(name), escaped(&value))
+        format!("{}: {}", plain(name), plain(&value))
     });
     lines.collect()
 }

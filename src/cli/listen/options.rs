@@ -1,26 +1,17 @@
 //! What was asked on the command line and in the environment, as settings.
 
-use std::path::Path;
-
-use anyhow::{anyhow, bail, ensure};
-use http::HeaderValue;
+use anyhow::{anyhow, ensure};
 
 use super::ListenArgs;
-use super::text::escaped;
-use crate::cli::sign::secret_file;
-use crate::domain::secret::Secret;
+use crate::cli::printable::plain;
+use crate::cli::remote::Given;
 use crate::relay::client::filter::{Filter, Pattern};
 use crate::relay::client::local::parse_header;
-use crate::relay::client::server::ServerUrl;
 use crate::relay::client::target::Target;
 use crate::relay::client::{Pace, Settings, new_token};
 use crate::seams::entropy::Entropy;
 
-const SERVER_VARIABLE: &str = "HOOKPOST_SERVER";
-const SERVER_DEFAULT: &str = "http://127.0.0.1:8071";
 const TOKEN_VARIABLE: &str = "HOOKPOST_LISTEN_TOKEN";
-const KEY_VARIABLE: &str = "HOOKPOST_API_KEY";
-const KEY_FILE_VARIABLE: &str = "HOOKPOST_API_KEY_FILE";
 const TOKEN_BYTES_MAX: usize = 128;
 
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -36,11 +27,13 @@ pub(super) fn settings(
     environment: Environment<'_>,
     entropy: &dyn Entropy,
 ) -> anyhow::Result<Settings> {
+    let Given { server, key, roots } = Given::read(&args.server, environment)?;
     Ok(Settings {
-        server: server(args, environment)?,
+        server,
         token: token(args, environment, entropy)?,
         share: args.share,
-        key: key(environment)?,
+        key,
+        roots,
         target: target(args)?,
         filter: filter(args)?,
         headers: args
@@ -49,7 +42,7 @@ pub(super) fn settings(
             .map(|text| {
                 let parsed = parse_header(text);
                 // The value may be a secret.
-                let name = escaped(text.split(':').next().unwrap_or_default());
+                let name = plain(text.split(':').next().unwrap_or_default());
                 parsed.map_err(|error| {
                     anyhow!("--header {name}: {error}; write it as 'X-Name: value'")
                 })
@@ -60,16 +53,13 @@ pub(super) fn settings(
     })
 }
 
-fn server(args: &ListenArgs, environment: Environment<'_>) -> anyhow::Result<ServerUrl> {
-    let (text, from) = match (&args.server, variable(environment, SERVER_VARIABLE)) {
-        (Some(text), _) => (text.clone(), "--server"),
-        (None, Some(text)) => (text, SERVER_VARIABLE),
-        (None, None) => (SERVER_DEFAULT.to_owned(), "--server"),
-    };
-    ServerUrl::parse(&text).map_err(|error| {
-        let text = escaped(&text);
-        anyhow!("{from} {text}: it {error}; give one such as {SERVER_DEFAULT}")
-    })
+/// The token that was given, and by what.
+pub(super) fn given_token(
+    args: &ListenArgs,
+    environment: Environment<'_>,
+) -> Option<(String, &'static str)> {
+    let given = args.token.clone().map(|token| (token, "--token"));
+    given.or_else(|| Some((variable(environment, TOKEN_VARIABLE)?, TOKEN_VARIABLE)))
 }
 
 fn token(
@@ -77,51 +67,27 @@ fn token(
     environment: Environment<'_>,
     entropy: &dyn Entropy,
 ) -> anyhow::Result<String> {
-    let given = args.token.clone().map(|token| (token, "--token"));
-    let given = given.or_else(|| Some((variable(environment, TOKEN_VARIABLE)?, TOKEN_VARIABLE)));
-    let Some((token, from)) = given else {
+    let Some((token, from)) = given_token(args, environment) else {
         return Ok(new_token(entropy));
     };
     let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     ensure!(
         !token.is_empty() && token.len() <= TOKEN_BYTES_MAX && token.bytes().all(is_of_token),
         "{from} {}: it is no token; give c_ and 22 letters and digits, or leave it out to get one",
-        escaped(&token)
+        plain(&token)
     );
     Ok(token)
 }
 
-fn key(environment: Environment<'_>) -> anyhow::Result<Option<Secret>> {
-    let key = variable(environment, KEY_VARIABLE);
-    let file = variable(environment, KEY_FILE_VARIABLE);
-    let (key, from) = match (key, file) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => {
-            bail!("{KEY_VARIABLE} and {KEY_FILE_VARIABLE} are both set; unset one of them")
-        }
-        (Some(key), None) => (Secret::new(key), KEY_VARIABLE),
-        (None, Some(file)) => {
-            let text = secret_file(Path::new(&file))?;
-            (Secret::new(text.trim()), KEY_FILE_VARIABLE)
-        }
-    };
-    let text = key.expose();
-    let fits = !text.is_empty() && HeaderValue::from_str(text).is_ok();
-    ensure!(
-        fits,
-        "{from} holds no API key; it is one line of visible characters"
-    );
-    Ok(Some(key))
-}
-
 fn target(args: &ListenArgs) -> anyhow::Result<Target> {
-    let mut target = Target::parse(&args.target).map_err(|error| {
-        let text = escaped(&args.target);
+    let text = args.target.as_deref().unwrap_or_default();
+    let mut target = Target::parse(text).map_err(|error| {
+        let text = plain(text);
         anyhow!("TARGET {text}: it {error}; give one such as http://127.0.0.1:5000/webhook or 5000")
     })?;
     if let Some(path) = &args.path {
         target = target.at_path(path).map_err(|error| {
-            let path = escaped(path);
+            let path = plain(path);
             anyhow!("--path {path}: it {error}; give one such as /webhook")
         })?;
     }
@@ -133,7 +99,7 @@ fn target(args: &ListenArgs) -> anyhow::Result<Target> {
 fn filter(args: &ListenArgs) -> anyhow::Result<Filter> {
     let patterns = args.filters.iter().map(|text| {
         Pattern::parse(text).map_err(|error| {
-            let text = escaped(text);
+            let text = plain(text);
             anyhow!("--filter '{text}': it {error}; give one such as invoice.*")
         })
     });
@@ -169,9 +135,9 @@ mod tests {
     #[test]
     fn flags_win_over_the_environment_and_it_over_the_defaults() {
         let of_environment = [
-            (SERVER_VARIABLE, "https://a.example/x"),
+            ("HOOKPOST_SERVER", "https://a.example/x"),
             (TOKEN_VARIABLE, "c_of_environment"),
-            (KEY_VARIABLE, "hp_key"),
+            ("HOOKPOST_API_KEY", "hp_key"),
         ];
         let settings = read(&["5000"], &of_environment).unwrap();
         assert_eq!(settings.server.to_string(), "https://a.example/x");
@@ -181,9 +147,9 @@ mod tests {
         let settings = read(&words, &of_environment).unwrap();
         assert_eq!(settings.server.to_string(), "http://b.example");
         assert_eq!(settings.token, "c_flag");
-        let empty = [SERVER_VARIABLE, TOKEN_VARIABLE, KEY_VARIABLE].map(|name| (name, ""));
+        let empty = ["HOOKPOST_SERVER", TOKEN_VARIABLE, "HOOKPOST_API_KEY"].map(|name| (name, ""));
         let settings = read(&["5000"], &empty).unwrap();
-        assert_eq!(settings.server.to_string(), SERVER_DEFAULT);
+        assert_eq!(settings.server.to_string(), "http://127.0.0.1:8071");
         assert_eq!(settings.token.len(), 24);
         assert_eq!(settings.target.to_string(), "http://127.0.0.1:5000/");
         assert!(settings.key.is_none() && !settings.share && !settings.target.external);
@@ -195,7 +161,7 @@ mod tests {
         let file = dir.path().join("key");
         fs::write(&file, "hp_key\n").unwrap();
         let path = file.to_str().unwrap();
-        let settings = read(&["5000"], &[(KEY_FILE_VARIABLE, path)]).unwrap();
+        let settings = read(&["5000"], &[("HOOKPOST_API_KEY_FILE", path)]).unwrap();
         assert_eq!(settings.key.unwrap().expose(), "hp_key");
     }
 
@@ -205,7 +171,7 @@ mod tests {
             (&["nope nope"][..], &[][..], "TARGET"),
             (&["http://a:b@l/"], &[], "--header"),
             (&["5000", "--server", "nope"], &[], "--server"),
-            (&["5000"], &[(SERVER_VARIABLE, "nope")], SERVER_VARIABLE),
+            (&["5000"], &[("HOOKPOST_SERVER", "nope")], "HOOKPOST_SERVER"),
             (&["5000", "--token", "a/b"], &[], "--token"),
             (&["5000"], &[(TOKEN_VARIABLE, "?")], TOKEN_VARIABLE),
             (&["5000", "--token", ""], &[], "--token"),
@@ -224,13 +190,16 @@ mod tests {
                 &[],
                 "--max-connections",
             ),
-            (&["5000"], &[(KEY_VARIABLE, "a\nb")], KEY_VARIABLE),
             (
                 &["5000"],
-                &[(KEY_VARIABLE, "a"), (KEY_FILE_VARIABLE, "b")],
-                "both",
+                &[("HOOKPOST_API_KEY", "a\nb")],
+                "HOOKPOST_API_KEY",
             ),
-            (&["5000"], &[(KEY_FILE_VARIABLE, "/no/where")], "/no/where"),
+            (
+                &["5000"],
+                &[("HOOKPOST_API_KEY_FILE", "/no/where")],
+                "/no/where",
+            ),
         ] {
             let error = read(words, environment).err().expect("it is refused");
             let told = format!("{error:#}");

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::text::{count, duration, escaped, harmless_json, soon, time_of_day};
+use super::text::{count, duration, soon, time_of_day};
 use super::{Output, Running, outcome};
+use crate::cli::printable::{json_line, plain};
 use crate::relay::client::lost::Ended;
 use crate::relay::client::notice::{Answered, Away, Head, Listening, Notice, Outcome};
 
@@ -98,7 +99,7 @@ impl<'a> Lines<'a> {
 
     fn away(&self, away: &Away) -> String {
         if self.output == Output::Json {
-            return harmless_json(
+            return json_line(
                 &json!({"connection": {
                     "state": "away",
                     "reason": away.reason,
@@ -112,7 +113,7 @@ impl<'a> Lines<'a> {
         } else {
             "no connection"
         };
-        let (reason, next) = (escaped(&away.reason), soon(away.next_try));
+        let (reason, next) = (plain(&away.reason), soon(away.next_try));
         format!("{what}: {reason}; trying again {next}")
     }
 
@@ -127,7 +128,7 @@ impl<'a> Lines<'a> {
     fn listening(&self, listening: &Listening) -> String {
         let Listening { url, view, waiting } = listening;
         if self.output == Output::Json {
-            return harmless_json(
+            return json_line(
                 &json!({"listening": {
                     "url": url,
                     "target": self.target,
@@ -140,7 +141,7 @@ impl<'a> Lines<'a> {
         let mut lines = forwarding(url, self.target);
         if self.output == Output::Pretty {
             if let Some(view) = view {
-                write!(lines, "\nDashboard: {}", escaped(view)).expect("a string takes all");
+                write!(lines, "\nDashboard: {}", plain(view)).expect("a string takes all");
             }
             if *waiting > 0 {
                 let events = count(
@@ -158,17 +159,17 @@ impl<'a> Lines<'a> {
         match self.output {
             Output::Pretty => Some(format!(
                 "{} came again, and got the same answer again",
-                escaped(id)
+                plain(id)
             )),
             Output::Compact => None,
-            Output::Json => Some(harmless_json(&json!({"repeated": {"id": id}}).to_string())),
+            Output::Json => Some(json_line(&json!({"repeated": {"id": id}}).to_string())),
         }
     }
 }
 
 /// The line that says from where to where.
 pub(super) fn forwarding(url: &str, target: &str) -> String {
-    format!("{}  ->  {}", escaped(url), escaped(target))
+    format!("{}  ->  {}", plain(url), plain(target))
 }
 
 fn pretty(answered: &Answered) -> String {
@@ -176,14 +177,14 @@ fn pretty(answered: &Answered) -> String {
     let mut line = format!(
         "{}  {:<6} {}  {}  {}  {}",
         time_of_day(head.at),
-        escaped(&head.method),
-        escaped(&head.path),
+        plain(&head.method),
+        plain(&head.path),
         kind(head),
         status(&answered.outcome),
         duration(answered.took),
     );
     if let Outcome::Failed(reason) = &answered.outcome {
-        write!(line, "  {}", escaped(reason)).expect("a string takes all");
+        write!(line, "  {}", plain(reason)).expect("a string takes all");
     }
     line
 }
@@ -193,13 +194,13 @@ fn compact(answered: &Answered) -> String {
     let mut line = format!(
         "{} {} {} {} {}",
         time_of_day(head.at),
-        escaped(&head.method),
+        plain(&head.method),
         kind(head),
         status(&answered.outcome),
         duration(answered.took).replace(' ', ""),
     );
     if let Outcome::Failed(reason) = &answered.outcome {
-        write!(line, " {}", escaped(reason)).expect("a string takes all");
+        write!(line, " {}", plain(reason)).expect("a string takes all");
     }
     line
 }
@@ -228,13 +229,13 @@ fn event_json(answered: &Answered) -> String {
         "responseBytes": response_bytes,
         "durationMs": millis(*took),
     }});
-    harmless_json(&event.to_string())
+    json_line(&event.to_string())
 }
 
 /// The type of an event, for people.
 pub(super) fn kind(head: &Head) -> String {
     let kind = head.event_type.as_deref();
-    kind.map_or_else(|| NO_TYPE.to_owned(), escaped)
+    kind.map_or_else(|| NO_TYPE.to_owned(), plain)
 }
 
 /// The status of an event, for people.

@@ -1,60 +1,16 @@
-//! Text for people: what came from elsewhere made harmless, times and sizes.
+//! Text for people: lines, times and sizes.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use crate::cli::printable::plain;
 use crate::domain::time::Timestamp;
 
-/// The text on one line, without a character that a terminal obeys or that
-/// turns around what follows it.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        push_escaped(&mut out, c);
-    }
-    out
-}
-
-/// The lines of a text, each as [`escaped`]. A tab becomes spaces.
-pub(super) fn escaped_lines(text: &str) -> Vec<String> {
-    let lines = text
-        .lines()
-        .map(|line| escaped(&line.replace('\t', "    ")));
+/// The lines of a text, each made [`plain`]. A tab becomes spaces.
+pub(super) fn plain_lines(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| plain(&line.replace('\t', "    ")));
     lines.collect()
-}
-
-fn push_escaped(out: &mut String, c: char) {
-    match c {
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        c if is_unsafe(c) => {
-            write!(out, "\\u{{{:x}}}", u32::from(c)).expect("a string takes all");
-        }
-        c => out.push(c),
-    }
-}
-
-/// Control characters, and those that change the direction or the lines of text.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// JSON that stays the same JSON, without characters that a terminal obeys.
-pub(super) fn harmless_json(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        if is_unsafe(c) {
-            // Such a character is inside a string, and none is beyond four digits.
-            write!(out, "\\u{:04x}", u32::from(c)).expect("a string takes all");
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 /// The time of day here, `HH:MM:SS`.
@@ -99,26 +55,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_reaches_the_terminal_as_a_command() {
-        for (text, want) in [
-            ("a \u{e4}\u{20ac}", "a \u{e4}\u{20ac}"),
-            ("\u{1b}[2J", "\\u{1b}[2J"),
-            ("\u{9b}2J", "\\u{9b}2J"),
-            ("a\r\n\tb\u{7f}", "a\\r\\n\\tb\\u{7f}"),
-            ("\u{202e}evil", "\\u{202e}evil"),
-        ] {
-            assert_eq!(escaped(text), want, "{text:?}");
-        }
-        assert_eq!(escaped_lines("a\tb\r\nc\u{7}"), ["a    b", "c\\u{7}"]);
-    }
-
-    #[test]
-    fn json_stays_what_it_says() {
-        let json = serde_json::to_string("a\u{9b}\u{202e}\u{7f}\u{1b}").unwrap();
-        let harmless = harmless_json(&json);
-        assert!(harmless.is_ascii(), "{harmless}");
-        let read: String = serde_json::from_str(&harmless).unwrap();
-        assert_eq!(read, "a\u{9b}\u{202e}\u{7f}\u{1b}");
+    fn lines_are_lines_and_nothing_else() {
+        assert_eq!(plain_lines("a\tb\r\nc\u{7}"), ["a    b", "c\\u{7}"]);
     }
 
     #[test]

@@ -5,8 +5,9 @@ use http::header::LINK;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use super::url::API;
-use super::{RemoteError, ServerUrl};
+use super::API;
+use super::RemoteError;
+use crate::domain::server_url::ServerUrl;
 
 /// A whole answer.
 pub(in crate::cli) struct Answer {

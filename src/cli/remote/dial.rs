@@ -4,19 +4,19 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Host;
 
-use super::{RemoteError, ServerUrl};
+use super::RemoteError;
 use crate::cli::printable::plain;
+use crate::domain::server_url::ServerUrl;
 use crate::engine::transport::{
     Dialler as _, Resolver as _, SystemDialler, SystemResolver, client_tls, encrypt,
 };
-use crate::serve::extra_roots;
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
@@ -37,9 +37,13 @@ pub(super) struct Dialler {
 }
 
 impl Dialler {
-    pub(super) fn new(server: ServerUrl, ca_file: Option<&Path>) -> Result<Self, RemoteError> {
+    pub(super) fn new(
+        server: ServerUrl,
+        roots: &[CertificateDer<'static>],
+    ) -> Result<Self, RemoteError> {
         let tls = if server.is_https() {
-            Some(connector(ca_file).map_err(RemoteError::Certificates)?)
+            let tls = client_tls(roots).map_err(|error| RemoteError::Certificates(error.into()))?;
+            Some(TlsConnector::from(tls))
         } else {
             None
         };
@@ -97,11 +101,6 @@ impl Dialler {
             why: plain(why),
         }
     }
-}
-
-fn connector(ca_file: Option<&Path>) -> anyhow::Result<TlsConnector> {
-    let roots = extra_roots(ca_file)?;
-    Ok(TlsConnector::from(client_tls(&roots)?))
 }
 
 fn words(error: &io::Error) -> String {

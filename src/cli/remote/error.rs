@@ -8,9 +8,10 @@ use http::StatusCode;
 use http::header::LOCATION;
 use serde::Deserialize;
 
-use super::{Answer, ServerUrl};
+use super::Answer;
 use crate::cli::printable::plain;
 use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+use crate::domain::server_url::{ServerUrl, ServerUrlError};
 
 /// Errors of one answer that are shown.
 const ERRORS_SHOWN: usize = 10;
@@ -27,7 +28,7 @@ pub(in crate::cli) enum RemoteError {
     ServerUrl {
         given_by: &'static str,
         text: String,
-        why: String,
+        why: ServerUrlError,
     },
     #[error(
         "no API key: set HOOKPOST_API_KEY, or HOOKPOST_API_KEY_FILE to a file with it; {MAKE_A_KEY}"

@@ -6,7 +6,7 @@
 mod answer;
 mod dial;
 mod error;
-mod url;
+mod segment;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,16 +18,21 @@ use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 
 pub(super) use self::answer::Answer;
 use self::dial::Dialler;
 pub(super) use self::dial::Wire;
 pub(super) use self::error::RemoteError;
-pub(super) use self::url::{ServerUrl, segment};
+pub(super) use self::segment::segment;
 use crate::domain::secret::Secret;
+use crate::domain::server_url::ServerUrl;
 use crate::http::paging::PAGE_MAX;
+use crate::serve::extra_roots;
 
+/// Where the API is, below a server's URL.
+const API: &str = "/api/v1";
 /// For one question and its answer, unless the question says otherwise.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// A page of rows, each with a response that was kept.
@@ -54,6 +59,46 @@ pub struct ServerFlags {
         help = "URL of the server, or HOOKPOST_SERVER [default: http://127.0.0.1:8071]"
     )]
     pub server: Option<String>,
+}
+
+/// The server that flags and environment name, and what it is shown.
+pub(super) struct Given {
+    pub(super) server: ServerUrl,
+    /// It can be a header's value.
+    pub(super) key: Option<Secret>,
+    /// Certificates that are trusted beside the usual ones.
+    pub(super) roots: Vec<CertificateDer<'static>>,
+}
+
+impl Given {
+    pub(super) fn read(
+        flags: &ServerFlags,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, RemoteError> {
+        let variable = |name| environment(name).filter(|text| !text.is_empty());
+        let server = match (&flags.server, variable(SERVER_VARIABLE)) {
+            (Some(text), _) => server_named("--server", text)?,
+            (None, Some(text)) => server_named(SERVER_VARIABLE, &text)?,
+            (None, None) => ServerUrl::default(),
+        };
+        let key = match (variable(KEY_VARIABLE), variable(KEY_FILE_VARIABLE)) {
+            (Some(text), _) => Some(Secret::new(text.trim())),
+            (None, Some(path)) => Some(key_in(Path::new(&path))?),
+            (None, None) => None,
+        };
+        key.as_ref().map(bearer).transpose()?;
+        let ca_file = variable(CA_FILE_VARIABLE).map(PathBuf::from);
+        let roots = extra_roots(ca_file.as_deref()).map_err(RemoteError::Certificates)?;
+        Ok(Self { server, key, roots })
+    }
+}
+
+fn server_named(given_by: &'static str, text: &str) -> Result<ServerUrl, RemoteError> {
+    ServerUrl::parse(text).map_err(|why| RemoteError::ServerUrl {
+        given_by,
+        text: text.to_owned(),
+        why,
+    })
 }
 
 /// One request to the API.
@@ -116,20 +161,10 @@ impl Remote {
         flags: &ServerFlags,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, RemoteError> {
-        let variable = |name| environment(name).filter(|text| !text.is_empty());
-        let server = match (&flags.server, variable(SERVER_VARIABLE)) {
-            (Some(text), _) => ServerUrl::parse("--server", text)?,
-            (None, Some(text)) => ServerUrl::parse(SERVER_VARIABLE, &text)?,
-            (None, None) => ServerUrl::default(),
-        };
-        let key = match (variable(KEY_VARIABLE), variable(KEY_FILE_VARIABLE)) {
-            (Some(text), _) => Secret::new(text.trim()),
-            (None, Some(path)) => key_in(Path::new(&path))?,
-            (None, None) => return Err(RemoteError::NoKey),
-        };
-        let ca_file = variable(CA_FILE_VARIABLE).map(PathBuf::from);
+        let Given { server, key, roots } = Given::read(flags, environment)?;
+        let key = key.ok_or(RemoteError::NoKey)?;
         Ok(Self {
-            dialler: Dialler::new(server, ca_file.as_deref())?,
+            dialler: Dialler::new(server, &roots)?,
             authorization: bearer(&key)?,
             kept: None,
         })
@@ -184,7 +219,7 @@ impl Remote {
         let server = self.server();
         let mut request = Request::builder()
             .method(question.method)
-            .uri(server.target(&question.path))
+            .uri(server.at(&format!("{API}{}", question.path)))
             .header(HOST, server.authority())
             .header(USER_AGENT, concat!("hookpost/", env!("CARGO_PKG_VERSION")))
             .header(AUTHORIZATION, &self.authorization);

@@ -27,6 +27,7 @@ pub(super) struct Row {
     pub(super) href: String,
     pub(super) method: String,
     pub(super) path: String,
+    pub(super) event_type: Option<String>,
     pub(super) at: Moment,
     pub(super) answered: Tag,
     pub(super) size: String,
@@ -43,6 +44,7 @@ impl Row {
             id,
             method: received.method.clone(),
             path: received.path.clone(),
+            event_type: received.event_type.clone(),
             at: Moment::new(received.at, place.now),
             answered: status_tag(received.answered),
             size: bytes(received.body_bytes),
@@ -144,6 +146,7 @@ struct ReceivedPage {
     answered: Tag,
     size: String,
     peer: Option<String>,
+    event_type: Option<String>,
     headers: Vec<Header>,
     body: Option<Well>,
     cut: bool,
@@ -188,6 +191,7 @@ fn page_of(place: &Place, inbox: &Inbox, received: &Received) -> ReceivedPage {
         answered: status_tag(received.answered),
         size: bytes(received.body_bytes),
         peer: received.peer.map(|peer| peer.to_string()),
+        event_type: received.event_type.clone(),
         headers: headers
             .map(|(name, value)| Header::new(name, value, None))
             .collect(),

@@ -239,13 +239,13 @@ impl<W> Lane<W> {
             return None;
         }
         self.queue.pop_first();
-        let given = Sent {
+        let asked = Sent {
             seat: id,
             at: now,
             took: Stopwatch::default(),
             settled: false,
         };
-        self.sent.insert(head, given);
+        self.sent.insert(head, asked);
         if let Some(seat) = self.seat(id) {
             seat.forwarded += 1;
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, LOCATION, UPGRADE, USER_AGENT};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
@@ -30,9 +30,9 @@ use super::Pace;
 use super::dial::{Reach, Ways, Wire, encrypt};
 use super::forward::{Forwarder, Outbox, frame};
 use super::lost::Lost;
-use super::server::ServerUrl;
 use crate::domain::secret::Secret;
-use crate::relay::frame::{FromClient, FromServer, Reply, StartReply, StartRequest};
+use crate::domain::server_url::ServerUrl;
+use crate::relay::frame::{FromClient, FromServer, PATH, Reply, StartReply, StartRequest};
 use crate::relay::pulse::{Felt, Pulse, while_growing};
 use crate::seams::clock::SharedClock;
 use crate::seams::entropy::Entropy;
@@ -139,9 +139,11 @@ impl Server {
 
     fn handshake(&self, nonce: &str) -> Request<Empty<Bytes>> {
         let mut request = Request::new(Empty::new());
-        *request.uri_mut() = self.url.listen_path();
+        let path = self.url.at(PATH);
+        *request.uri_mut() = Uri::try_from(path).expect("a URL's path is one");
         let headers = request.headers_mut();
-        headers.insert(HOST, self.url.authority());
+        let host = HeaderValue::from_str(self.url.authority());
+        headers.insert(HOST, host.expect("hosts are visible ASCII"));
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert("sec-websocket-version", HeaderValue::from_static("13"));

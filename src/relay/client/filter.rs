@@ -11,8 +11,7 @@ pub const PATTERN_CHARS_MAX: usize = 256;
 const TYPE_BYTES_MAX: usize = 256;
 
 /// Headers that name an event's type, the first of them wins.
-const HEADERS: [&str; 16] = [
-    "hookpost-event-type",
+const HEADERS: [&str; 15] = [
     "webhook-event-type",
     "svix-event-type",
     "x-github-event",
@@ -219,7 +218,7 @@ mod tests {
         let push = ("X-GitHub-Event", "push");
         for (headers, body, want) in [
             (&[push][..], r#"{"type":"b"}"#, Some("push")),
-            (&[push, ("hookpost-event-type", "a.b")], "", Some("a.b")),
+            (&[push, ("webhook-event-type", "a.b")], "", Some("a.b")),
             (&[("x-shopify-topic", "")], r#"{"type":"b"}"#, Some("b")),
             (&[], r#" {"type":"b","event":"c"}"#, Some("b")),
             (&[], r#"{"event":"c","type":{"of":1}}"#, Some("c")),

@@ -160,7 +160,7 @@ impl Forwarder {
             method: event.method,
             path: place.unwrap_or_else(|_| below.clone()),
             below,
-            event_type: event_type(&headers, &body),
+            event_type: event.event_type.or_else(|| event_type(&headers, &body)),
             headers,
             body_bytes: body.len(),
             at: self.clock.now(),

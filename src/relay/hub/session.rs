@@ -317,6 +317,7 @@ impl Session {
             path: Some(received.path),
             header_list: Some(all),
             received: Some(received.at.0),
+            event_type: received.event_type,
         }
     }
 

@@ -281,6 +281,7 @@ impl Route {
             | "/applications/{app}/endpoints/{ep}/secret"
             | "/environments"
             | "/inboxes"
+            | "/inboxes/{token}/endpoints"
             | "/inboxes/{token}/listeners"
             | "/keys"
             | "/source-presets"

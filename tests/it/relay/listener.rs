@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt as _, StreamExt as _};
+use hookpost::engine::transport::{Dialler as _, SystemDialler};
 use http::{HeaderName, Request};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -63,7 +64,7 @@ impl Listener {
         headers: &[(&str, &str)],
         variant: Variant,
     ) -> Result<Self, Error> {
-        let stream = TcpStream::connect(app.address).await.expect("it listens");
+        let stream = SystemDialler.dial(app.address).await.expect("it listens");
         let config = WebSocketConfig::default();
         let request = handshake(app, headers);
         let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;

@@ -479,6 +479,7 @@ async fn received(store: &Store, token: &str, body: Vec<u8>) -> Result<Done, Wri
         path: "/".to_owned(),
         headers: Vec::new(),
         body: body.into(),
+        event_type: None,
         peer: None,
     };
     Ok(Done::of(&store.receive(inbox.key, received, 0).await?))

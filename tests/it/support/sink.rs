@@ -109,7 +109,17 @@ impl Shared {
 
 impl Sink {
     pub(crate) async fn start(script: impl IntoIterator<Item = Reply>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        Self::on(listener.expect("a free port"), script)
+    }
+
+    /// Another one at the address of one that has gone.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await;
+        Self::on(listener.expect("it has gone"), [])
+    }
+
+    fn on(listener: TcpListener, script: impl IntoIterator<Item = Reply>) -> Self {
         let address = listener.local_addr().expect("is bound");
         let shared = Arc::new(Shared {
             script: Mutex::new((script.into_iter().collect(), Reply::status(200))),

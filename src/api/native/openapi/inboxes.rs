@@ -6,7 +6,7 @@ use super::endpoints::{URL, URL_BLOCKED};
 use super::fields::{Fields, any_text, flag, map, number, text};
 use super::operation::Operation;
 use super::{INBOX_TOKEN, MADE_MS, Noun};
-use crate::api::native::inboxes::{ReceivedShape, ReplayShape, Shape};
+use crate::api::native::inboxes::{ReceivedShape, ReplayShape, SenderShape, Shape};
 use crate::api::native::listeners::Shape as ListenerShape;
 use crate::control::applications::NAME_CHARS_MAX;
 use crate::domain::address::URL_BYTES_MAX;
@@ -72,6 +72,9 @@ fn operations() -> Vec<Operation> {
             .answers::<ReplayShape>(200, "What came of it.", replay())
             .refuses(409, "too_many_replays", "Many are on their way at the moment; try again shortly.")
             .refuses(422, "endpoint_url_blocked", URL_BLOCKED),
+        with_token(Operation::get("/inboxes/{token}/endpoints", "listInboxEndpoints"))
+            .says("List the endpoints that send to an inbox", "At most 100, of any application.")
+            .lists::<SenderShape>("The endpoints.", &sender()),
         with_token(Operation::get("/inboxes/{token}/listeners", "listListeners"))
             .says(
                 "List who listens at an inbox",
@@ -179,7 +182,8 @@ fn received() -> Value {
         "body": "{\"order\": 42, \"total\": \"19.90\"}",
         "bodyEncoding": "utf-8",
         "answerStatus": 200,
-        "peer": "192.0.2.7",
+        "peer": null,
+        "eventType": "order.created",
         "replays": [replay()],
         "relayed": {
             "state": "answered",
@@ -192,6 +196,14 @@ fn received() -> Value {
             "detail": "",
             "durationMilliseconds": 12.5,
         },
+    })
+}
+
+fn sender() -> Value {
+    json!({
+        "id": "ep_3k0QzTFgSi6kOnDrY1vEy8UmK3h",
+        "applicationId": "app_3k0QzTGhTj7lPoEsZ2wFz9VnL4i",
+        "url": format!("https://hooks.example/in/{INBOX_TOKEN}/"),
     })
 }
 

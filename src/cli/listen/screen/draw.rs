@@ -10,7 +10,8 @@ use super::rows::{Ended, Row};
 use super::{Link, Screen, wait_until};
 use crate::cli::listen::bytes::{body_lines, header_lines};
 use crate::cli::listen::plain::{kind, status};
-use crate::cli::listen::text::{count, duration, escaped, soon, time_of_day};
+use crate::cli::listen::text::{count, duration, soon, time_of_day};
+use crate::cli::printable::plain;
 use crate::domain::time::Timestamp;
 use crate::relay::client::notice::Outcome;
 
@@ -54,13 +55,13 @@ impl Screen {
     }
 
     fn header(&self, now: Timestamp) -> Paragraph<'static> {
-        let url = self.url().map_or("(not known yet)".to_owned(), escaped);
+        let url = self.url().map_or("(not known yet)".to_owned(), plain);
         let line = |label: &'static str, text: Span<'static>| {
             Line::from(vec![Span::styled(label, DIM), text])
         };
         Paragraph::new(vec![
             line("Public URL  ", Span::styled(url, BOLD)),
-            line("Target      ", Span::raw(escaped(&self.target))),
+            line("Target      ", Span::raw(plain(&self.target))),
             line("Connection  ", self.connection(now)),
         ])
         .block(Block::new().borders(Borders::BOTTOM))
@@ -75,7 +76,7 @@ impl Screen {
             }
             Link::Away { reason, next_try } => {
                 let wait = soon(wait_until(*next_try, now));
-                let reason = escaped(reason);
+                let reason = plain(reason);
                 let words = format!("away, trying again {wait}: {reason}");
                 Span::styled(words, BAD)
             }
@@ -84,7 +85,7 @@ impl Screen {
 
     fn footer(&self) -> Line<'static> {
         match (&self.message, self.detail) {
-            (Some(message), _) => Line::styled(escaped(message), ODD),
+            (Some(message), _) => Line::styled(plain(message), ODD),
             (None, None) => Line::styled(LIST_KEYS, DIM),
             (None, Some(_)) => Line::styled(DETAIL_KEYS, DIM),
         }
@@ -142,12 +143,12 @@ fn list_line(row: &Row) -> Line<'static> {
     };
     let mut spans = vec![
         Span::styled(time_of_day(head.at), DIM),
-        Span::raw(format!("  {:<6} ", cut(&escaped(&head.method), 6))),
+        Span::raw(format!("  {:<6} ", cut(&plain(&head.method), 6))),
         Span::styled(format!("{status:<8} "), style),
         Span::raw(format!(
             "{:<KIND_COLUMNS$}  {}",
             cut(&kind(head), KIND_COLUMNS),
-            cut(&escaped(&head.path), PATH_COLUMNS),
+            cut(&plain(&head.path), PATH_COLUMNS),
         )),
         Span::styled(format!("  {rest}"), DIM),
     ];
@@ -164,7 +165,7 @@ fn list_line(row: &Row) -> Line<'static> {
 fn took(end: &Ended) -> String {
     let took = duration(end.took);
     match &end.outcome {
-        Outcome::Failed(reason) => format!("{took}  {}", escaped(reason)),
+        Outcome::Failed(reason) => format!("{took}  {}", plain(reason)),
         _ => took,
     }
 }
@@ -193,23 +194,23 @@ fn cut(text: &str, chars_max: usize) -> String {
 fn detail_lines(row: &Row) -> Vec<Line<'static>> {
     let head = &row.head;
     let title = |text: String| Line::styled(text, BOLD);
-    let plain = |lines: Vec<String>| lines.into_iter().map(Line::raw);
+    let raw = |lines: Vec<String>| lines.into_iter().map(Line::raw);
     let mut lines = vec![title(format!(
         "#{}  {} {}",
         head.number,
-        escaped(&head.method),
-        escaped(&head.path)
+        plain(&head.method),
+        plain(&head.path)
     ))];
-    let id = escaped(&head.id);
+    let id = plain(&head.id);
     let kind = kind(head);
     lines.push(Line::styled(
         format!("{}  {id}  type {kind}", time_of_day(head.at)),
         DIM,
     ));
     lines.push(Line::default());
-    lines.extend(plain(header_lines(&head.headers)));
+    lines.extend(raw(header_lines(&head.headers)));
     lines.push(Line::default());
-    lines.extend(plain(body_lines(&row.body, head.body_bytes)));
+    lines.extend(raw(body_lines(&row.body, head.body_bytes)));
     lines.push(Line::default());
     match &row.end {
         None => lines.push(Line::styled("the program has not answered yet", ODD)),
@@ -223,7 +224,7 @@ fn end_lines(end: &Ended) -> Vec<Line<'static>> {
     match &end.outcome {
         Outcome::Filtered => vec![Line::styled("not forwarded: no --filter matches", DIM)],
         Outcome::Failed(reason) => {
-            let words = format!("no answer after {took}: {}", escaped(reason));
+            let words = format!("no answer after {took}: {}", plain(reason));
             vec![Line::styled(words, BAD)]
         }
         outcome @ Outcome::Answer(answer) => {
