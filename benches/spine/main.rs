@@ -17,6 +17,7 @@ mod loader;
 mod pages;
 mod payload;
 mod receive;
+mod relay;
 mod report;
 mod restart;
 mod scale;

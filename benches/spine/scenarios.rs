@@ -13,6 +13,7 @@ use crate::loader::{self, Pace, Plan};
 use crate::pages;
 use crate::payload::{PAYLOAD_BYTES, payload};
 use crate::receive;
+use crate::relay;
 use crate::report::{Goal, Latency, Report, Row, mebibytes, ratio};
 use crate::restart;
 use crate::scale::Scale;
@@ -71,13 +72,15 @@ pub(crate) enum Scenario {
     Arrivals,
     /// Signed events to a source against messages by the API, and beside a flood of forged ones
     Receive,
+    /// What comes to an inbox, through a listener to a local program, against that program alone
+    Relay,
     #[value(skip)]
     SelfTest,
 }
 
 impl Scenario {
     /// All that measure, in the order of the table.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Ceiling,
         Self::Footprint,
         Self::EndToEnd,
@@ -91,6 +94,7 @@ impl Scenario {
         Self::Disk,
         Self::Arrivals,
         Self::Receive,
+        Self::Relay,
         Self::Restart,
         Self::Pages,
     ];
@@ -156,6 +160,7 @@ impl Bench {
             Scenario::Disk => self.disk(),
             Scenario::Arrivals => self.arrivals(),
             Scenario::Receive => receive::run(self),
+            Scenario::Relay => relay::run(self),
             Scenario::SelfTest => self.self_test(),
         }
     }

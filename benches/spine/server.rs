@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::wire;
 
-const API_KEY: &str = "bench-0123456789abcdef0123456789abcdef";
+pub(crate) const API_KEY: &str = "bench-0123456789abcdef0123456789abcdef";
 /// The kernel's unit of CPU time in `/proc`, the same on every architecture Hookpost is built for.
 const TICKS_PER_SECOND: u64 = 100;
 const START_POLL: Duration = Duration::from_micros(500);
@@ -184,6 +184,16 @@ impl Server {
         Ok(slug.to_owned())
     }
 
+    /// Creates an inbox that nobody listens to, and returns its token.
+    pub(crate) fn inbox(&self) -> anyhow::Result<String> {
+        let made = self.expect_status(&[201], "POST", "/api/v1/inboxes", Some(&json!({})))?;
+        let made: Value = serde_json::from_slice(&made)?;
+        Ok(made["token"]
+            .as_str()
+            .context("no token in an answer")?
+            .into())
+    }
+
     /// Pauses an endpoint or lets it go on.
     pub(crate) fn pause(&self, endpoint: &Endpoint, paused: bool) -> anyhow::Result<()> {
         let body = json!({ "url": endpoint.url, "name": endpoint.name, "paused": paused });
@@ -286,13 +296,7 @@ impl Server {
     }
 
     fn status_bytes(&self, field: &str) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kilobytes = line.and_then(|text| text.trim().strip_suffix("kB"));
-        let kilobytes: u64 = kilobytes
-            .and_then(|text| text.trim().parse().ok())
-            .ok_or_else(|| anyhow!("/proc has no {field} of the server; has it ended?"))?;
-        Ok(kilobytes * 1024)
+        status_bytes(&self.child.id().to_string(), field)
     }
 }
 
@@ -300,6 +304,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A field of a process's status, in bytes.
+pub(crate) fn status_bytes(process: &str, field: &str) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kilobytes = line.and_then(|text| text.trim().strip_suffix("kB"));
+    let kilobytes: u64 = kilobytes
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| anyhow!("/proc has no {field} of the process; has it ended?"))?;
+    Ok(kilobytes * 1024)
 }
 
 /// CPU time of a process, `self` for this one, in µs; steps of 10 ms.

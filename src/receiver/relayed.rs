@@ -29,7 +29,7 @@ pub(super) fn answer(told: Told) -> Response {
 /// all of this server.
 fn passed_on(answer: &Answer) -> Response {
     let status = answer.told_status();
-    if !answer.error.is_empty() && answer.body.is_empty() {
+    if !answer.error.is_empty() {
         return text(status, NO_ANSWER_TEXT);
     }
     let body = if takes_body(status) {

@@ -767,6 +767,36 @@ async fn a_silent_server_is_left() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_nothing_is_left() {
+    let program = Sink::start([]).await;
+    program.always(sink::Reply::status(200).body(vec![b'x'; 1024 * 1024]));
+    let server = Server::start().await;
+    let mut running = Running::start(&server.url(), &program.url(), |settings| {
+        settings.pace.silence_max = Duration::from_millis(400);
+        settings.pace.ping_every = Duration::from_mins(10);
+    });
+    // It speaks, and never reads: events that come again, so that their answers
+    // fill what is between the two.
+    let (mut speaking, _reading) = server.accept().await.socket.split();
+    let speak = async {
+        for number in 0_u64.. {
+            let event = FromServer::Event(event(&(number % 10).to_string(), b""));
+            let sent = speaking.send(Message::text(event.to_json())).await;
+            if sent.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let away = tokio::select! {
+        () = speak => unreachable!("it never ends"),
+        away = running.away() => away,
+    };
+    assert_eq!(away.reason, "the server took nothing for 0.4 s");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_quiet_server_that_answers_pings_is_not_left() {
     let server = Server::start().await;
     let mut running = Running::start(&server.url(), "5000", |settings| {

@@ -39,6 +39,8 @@ mod payload_forms;
 mod presets;
 mod python_verification;
 mod relay;
+#[cfg(unix)]
+mod relay_end_to_end;
 mod requests;
 mod restarts;
 mod rotation;

@@ -710,6 +710,20 @@ mod tests {
     }
 
     #[test]
+    fn who_left_before_it_was_ready_brings_nothing_back() {
+        let mut lane = lane();
+        lane.sit(1, who(9), T);
+        lane.leave(1, T);
+        lane.sit(2, who(9), T);
+        lane.ready(2, &[key(1)]);
+        assert_eq!(take(&mut lane, 2), Some(1));
+        assert!(lane.answered(2, key(1)).is_some());
+        lane.noted(key(1));
+        lane.ready(1, &[key(1)]);
+        assert_eq!(take(&mut lane, 2), None);
+    }
+
+    #[test]
     fn nobody_waits_for_a_listener_that_is_long_away() {
         let mut lane = lane();
         lane.sit(1, who(1), T);

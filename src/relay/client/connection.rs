@@ -21,10 +21,10 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Pace;
 use super::dial::{Reach, Ways, Wire, encrypt};
@@ -33,6 +33,7 @@ use super::lost::Lost;
 use crate::domain::secret::Secret;
 use crate::domain::server_url::ServerUrl;
 use crate::relay::frame::{FromClient, FromServer, PATH, Reply, StartReply, StartRequest};
+use crate::relay::pulse::{Felt, Pulse, while_growing};
 use crate::seams::clock::SharedClock;
 use crate::seams::entropy::Entropy;
 
@@ -42,10 +43,12 @@ const FRAME_BYTES_MAX: usize = 96 * 1024 * 1024;
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 /// Replies that wait for the connection.
 const OUTBOX_MAX: usize = 64;
+/// Replies that are sent together, when they wait.
+const REPLIES_IN_A_ROW: usize = 32;
 /// How long the close of a connection may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type Socket = WebSocketStream<Felt<TokioIo<Upgraded>>>;
 
 /// What is needed to connect, again and again.
 pub(super) struct Server {
@@ -60,6 +63,7 @@ pub(super) struct Server {
 /// A connection on which the place was taken.
 pub(super) struct Link {
     socket: Socket,
+    pulse: Pulse,
     pub(super) start: StartReply,
 }
 
@@ -83,9 +87,15 @@ impl Server {
             let config = WebSocketConfig::default()
                 .max_message_size(Some(FRAME_BYTES_MAX))
                 .max_frame_size(Some(FRAME_BYTES_MAX));
-            let io = TokioIo::new(upgraded);
-            let socket = Socket::from_raw_socket(io, Role::Client, Some(config));
-            begin(socket.await, start).await
+            let pulse = Pulse::default();
+            let io = pulse.of(TokioIo::new(upgraded));
+            let mut socket = Socket::from_raw_socket(io, Role::Client, Some(config)).await;
+            let start = begin(&mut socket, start).await?;
+            Ok(Link {
+                socket,
+                pulse,
+                start,
+            })
         };
         let limit = self.pace.attempt_max;
         let opened = timeout(limit, opening).await;
@@ -157,12 +167,13 @@ impl Server {
         forwarder: &Arc<Forwarder>,
         stop: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
     ) -> End {
-        let (mut sink, mut stream) = link.socket.split();
+        let Link { socket, pulse, .. } = link;
+        let (mut sink, mut stream) = socket.split();
         let (outbox, mut replies) = mpsc::channel(OUTBOX_MAX);
         let end = tokio::select! {
             () = stop => End::Stopped,
-            lost = self.read(&mut stream, forwarder, &outbox) => End::Lost(lost),
-            lost = self.write(&mut sink, &mut replies) => End::Lost(lost),
+            lost = self.read(&mut stream, &pulse, forwarder, &outbox) => End::Lost(lost),
+            lost = self.write(&mut sink, &pulse, &mut replies) => End::Lost(lost),
         };
         let leave = async {
             match end {
@@ -178,12 +189,14 @@ impl Server {
     async fn read(
         &self,
         stream: &mut SplitStream<Socket>,
+        pulse: &Pulse,
         forwarder: &Arc<Forwarder>,
         outbox: &Outbox,
     ) -> Lost {
         let limit = self.pace.silence_max;
         loop {
-            let Ok(message) = timeout(limit, stream.next()).await else {
+            let next = while_growing(&*self.clock, limit, || pulse.read(), stream.next());
+            let Some(message) = next.await else {
                 return Lost::Silent { limit };
             };
             match incoming(message) {
@@ -196,12 +209,15 @@ impl Server {
     }
 
     /// Sends replies, and pings: the answer to a ping tells a quiet connection
-    /// from a dead one.
+    /// from a dead one. A server that takes nothing is gone too: nobody else
+    /// would notice, for the reader may wait for room among the replies.
     async fn write(
         &self,
         sink: &mut SplitSink<Socket, Message>,
+        pulse: &Pulse,
         replies: &mut mpsc::Receiver<Reply>,
     ) -> Lost {
+        let limit = self.pace.silence_max;
         let mut next_ping = self.clock.sleep(self.pace.ping_every);
         loop {
             let message = tokio::select! {
@@ -211,26 +227,43 @@ impl Server {
                 }
                 Some(reply) = replies.recv() => Message::text(frame(reply)),
             };
-            if let Err(error) = sink.send(message).await {
-                return Lost::websocket(&error);
+            let sending = send_with_others(sink, message, replies);
+            match while_growing(&*self.clock, limit, || pulse.written(), sending).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Lost::websocket(&error),
+                None => return Lost::Stuck { limit },
             }
         }
     }
 }
 
+/// Sends a message together with replies that wait behind it.
+async fn send_with_others(
+    sink: &mut SplitSink<Socket, Message>,
+    message: Message,
+    replies: &mut mpsc::Receiver<Reply>,
+) -> Result<(), Error> {
+    sink.feed(message).await?;
+    for _ in 1..REPLIES_IN_A_ROW {
+        let Ok(reply) = replies.try_recv() else { break };
+        sink.feed(Message::text(frame(reply))).await?;
+    }
+    sink.flush().await
+}
+
 /// Says what this listener wants, and waits until the server agrees.
-async fn begin(mut socket: Socket, start: StartRequest) -> Result<Link, Lost> {
+async fn begin(socket: &mut Socket, start: StartRequest) -> Result<StartReply, Lost> {
     let hello = FromClient::Start(start).to_json();
     let sent = socket.send(Message::text(hello)).await;
     sent.map_err(|error| Lost::websocket(&error))?;
     loop {
         if let Some(FromServer::Start(start)) = incoming(socket.next().await)? {
-            return Ok(Link { socket, start });
+            return Ok(start);
         }
     }
 }
 
-type Received = Option<Result<Message, tokio_tungstenite::tungstenite::Error>>;
+type Received = Option<Result<Message, Error>>;
 
 /// The frame in a message, if it is one.
 fn incoming(message: Received) -> Result<Option<FromServer>, Lost> {

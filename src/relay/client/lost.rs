@@ -22,6 +22,8 @@ pub enum Lost {
     Closed { code: u16, reason: String },
     #[error("nothing was heard of the server for {} s", limit.as_secs_f32())]
     Silent { limit: Duration },
+    #[error("the server took nothing for {} s", limit.as_secs_f32())]
+    Stuck { limit: Duration },
     #[error("the connection was cut")]
     Ended,
     #[error("the server cannot be understood: {0}")]

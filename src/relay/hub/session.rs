@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{Sink, SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error as SocketError;
@@ -18,6 +18,7 @@ use super::super::frame::{
     self, CLOSED_BY_OPERATOR, Event, FrameError, FromClient, FromServer, IN_USE, INVALID_TOKEN,
     KEY_ENDED, KEY_NEEDED, Reply, StartReply, StartRequest,
 };
+use super::super::pulse::{Felt, Pulse, while_growing};
 use crate::domain::header;
 use crate::domain::ids::ReceivedKey;
 use crate::domain::inbox::{Inbox, Received};
@@ -37,7 +38,7 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 /// one event after the other and are not heard of meanwhile.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 const SILENCE_OF_OTHERS_MAX: Duration = Duration::from_mins(1);
-/// For one message to go out.
+/// How long a listener may take nothing of what is sent.
 const SEND_LIMIT: Duration = Duration::from_secs(20);
 /// After so long a listener has to come again.
 const AGE_MAX: Duration = Duration::from_hours(24);
@@ -62,7 +63,7 @@ const SESSION_CHARS_MAX: usize = 200;
 /// Bytes that the socket reads at once, and holds before it writes.
 const BUFFER_BYTES: usize = 32 * 1024;
 
-type Socket = WebSocketStream<Pin<Box<dyn Stream>>>;
+type Socket = WebSocketStream<Felt<Pin<Box<dyn Stream>>>>;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +107,11 @@ impl Session {
             .max_message_size(Some(bytes_max))
             .max_frame_size(Some(bytes_max));
         let read = taken.read.to_vec();
+        let pulse = Pulse::default();
+        let stream = pulse.of(taken.stream);
         let mut socket =
-            WebSocketStream::from_partially_read(taken.stream, read, Role::Server, Some(config))
-                .await;
-        let end = match self.start(&mut socket).await {
+            WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
+        let end = match self.start(&mut socket, pulse).await {
             Ok(place) => self.speak(&mut socket, &place).await,
             Err(end) => end,
         };
@@ -117,7 +119,7 @@ impl Session {
     }
 
     /// From the first frame to a place at an inbox.
-    async fn start(&self, socket: &mut Socket) -> Result<Place, End> {
+    async fn start(&self, socket: &mut Socket, pulse: Pulse) -> Result<Place, End> {
         let start = self.first_frame(socket).await?;
         let own_client = start.session.is_some();
         let inbox = self.inbox(&start.token).await?;
@@ -139,6 +141,9 @@ impl Session {
             own_client,
             since: now,
             heard: AtomicU64::new(now.0),
+            looked: AtomicU64::new(now.0),
+            read: AtomicU64::new(0),
+            pulse,
             pings: AtomicU32::new(0),
             strays: AtomicU32::new(0),
         })
@@ -209,7 +214,8 @@ impl Session {
     async fn speak(&self, socket: &mut Socket, place: &Place) -> End {
         let reply = FromServer::Start(self.start_reply(place));
         let (mut sink, mut stream) = socket.split();
-        if let Err(end) = self.send(&mut sink, Message::text(reply.to_json())).await {
+        let sending = sink.send(Message::text(reply.to_json()));
+        if let Err(end) = self.sent(place, sending).await {
             return end;
         }
         // Apart, so that a listener that answers before it reads on is heard.
@@ -244,7 +250,7 @@ impl Session {
         let mut tick = clock.sleep(PING_EVERY);
         let mut next_note = place.since.plus(NOTE_EVERY);
         loop {
-            let more = match self.send_events(sink, &place.listening).await {
+            let more = match self.send_events(sink, place).await {
                 Ok(more) => more,
                 Err(end) => return end,
             };
@@ -267,8 +273,11 @@ impl Session {
                 () = place.listening.woken() => false,
                 () = std::future::ready(()), if more => false,
             };
-            if ping && let Err(end) = self.send(sink, Message::Ping(bytes::Bytes::new())).await {
-                return end;
+            if ping {
+                let sending = sink.send(Message::Ping(bytes::Bytes::new()));
+                if let Err(end) = self.sent(place, sending).await {
+                    return end;
+                }
             }
         }
     }
@@ -277,21 +286,26 @@ impl Session {
     async fn send_events(
         &self,
         sink: &mut SplitSink<&mut Socket, Message>,
-        listening: &Listening,
+        place: &Place,
     ) -> Result<bool, End> {
-        for _ in 0..EVENTS_IN_A_ROW {
-            match listening.take() {
+        for count in 0..EVENTS_IN_A_ROW {
+            match place.listening.take() {
                 Ok(Some(received)) => {
                     let frame = FromServer::Event(self.event(received)).to_json();
-                    self.send(sink, Message::text(frame)).await?;
+                    self.sent(place, sink.feed(Message::text(frame))).await?;
                 }
-                Ok(None) => return Ok(false),
+                Ok(None) if count == 0 => return Ok(false),
+                Ok(None) => {
+                    self.sent(place, sink.flush()).await?;
+                    return Ok(false);
+                }
                 Err(error) => {
                     // It comes again when the store can be read.
                     return Err(unavailable(&error.into()));
                 }
             }
         }
+        self.sent(place, sink.flush()).await?;
         Ok(true)
     }
 
@@ -311,18 +325,19 @@ impl Session {
         }
     }
 
-    async fn send(
+    async fn sent(
         &self,
-        sink: &mut (impl Sink<Message, Error = SocketError> + Unpin),
-        message: Message,
+        place: &Place,
+        sending: impl Future<Output = Result<(), SocketError>>,
     ) -> Result<(), End> {
         let mut stopping = self.state.stopping.clone();
+        let written = || place.pulse.written();
+        let sending = while_growing(&*self.state.clock, SEND_LIMIT, written, sending);
         tokio::select! {
             biased;
-            sent = sink.send(message) => sent.map_err(|_| End::Gone),
+            sent = sending => sent.and_then(Result::ok).ok_or(End::Gone),
             // The server does not wait for one that does not read.
             () = told(&mut stopping) => Err(STOPS),
-            () = self.state.clock.sleep(SEND_LIMIT) => Err(End::Gone),
         }
     }
 
@@ -336,8 +351,8 @@ impl Session {
         } else {
             SILENCE_OF_OTHERS_MAX
         };
-        let heard = Timestamp(place.heard.load(Ordering::Relaxed));
-        if now.since(heard) > silence_max {
+        place.look(now);
+        if now.since(place.heard()) > silence_max {
             return Err(End::Gone);
         }
         // What a listener has that is away is kept for it instead.
@@ -372,10 +387,7 @@ impl Session {
                 Ok(bytes) => bytes,
                 Err(end) => return end,
             };
-            place
-                .heard
-                .store(self.state.clock.now().0, Ordering::Relaxed);
-            place.listening.heard();
+            place.note_heard(self.state.clock.now());
             let Some(bytes) = bytes else { continue };
             match self.take(&bytes, &place.listening) {
                 Ok(true) => {}
@@ -431,10 +443,35 @@ struct Place {
     since: Timestamp,
     /// Unix ms.
     heard: AtomicU64,
+    /// When it was last looked at, in Unix ms, and what had been read then.
+    looked: AtomicU64,
+    read: AtomicU64,
+    pulse: Pulse,
     /// Pings and pongs since the last look.
     pings: AtomicU32,
     /// Replies to nothing since the last look.
     strays: AtomicU32,
+}
+
+impl Place {
+    fn heard(&self) -> Timestamp {
+        Timestamp(self.heard.load(Ordering::Relaxed))
+    }
+
+    fn note_heard(&self, now: Timestamp) {
+        self.heard.store(now.0, Ordering::Relaxed);
+        self.listening.heard();
+    }
+
+    /// Who is in the middle of a message is heard of too.
+    fn look(&self, now: Timestamp) {
+        let looked = Timestamp(self.looked.swap(now.0, Ordering::Relaxed));
+        let read = self.pulse.read();
+        let grew = read != self.read.swap(read, Ordering::Relaxed);
+        if grew && self.heard() < looked {
+            self.note_heard(now);
+        }
+    }
 }
 
 async fn told(stopping: &mut watch::Receiver<bool>) {

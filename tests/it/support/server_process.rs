@@ -66,16 +66,8 @@ impl ServerProcess {
     }
 
     /// A server that was never started, for one that is started many times.
-    ///
-    /// Where the system allows, it has an address from which no connection is
-    /// made, so that none can take its port while it is down.
     pub(crate) fn never_started(flags: &[&str]) -> Self {
-        let host = if cfg!(target_os = "linux") {
-            Ipv4Addr::new(127, 0, 0, 2)
-        } else {
-            Ipv4Addr::LOCALHOST
-        };
-        Self::stopped_at(free_address(host), flags)
+        Self::stopped_at(lasting_address(), flags)
     }
 
     fn stopped_at(address: SocketAddr, flags: &[&str]) -> Self {
@@ -222,6 +214,17 @@ enum NotReady {
     Ended(ExitStatus),
     #[error("the server was not ready in {} s", PATIENCE.as_secs())]
     InTime,
+}
+
+/// A free address for a server that is down at times. Where the system allows,
+/// it is one from which no connection is made, so that none can take its port
+/// meanwhile.
+pub(crate) fn lasting_address() -> SocketAddr {
+    free_address(if cfg!(target_os = "linux") {
+        Ipv4Addr::new(127, 0, 0, 2)
+    } else {
+        Ipv4Addr::LOCALHOST
+    })
 }
 
 fn free_address(host: Ipv4Addr) -> SocketAddr {
