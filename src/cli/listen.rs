@@ -59,7 +59,7 @@ pub struct ListenArgs {
 
     /// The last part of the public URL, to have the same one each time; without it, what the
     /// variable `HOOKPOST_LISTEN_TOKEN` holds, or a new one
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     pub token: Option<String>,
 
     /// Send every event to this path, instead of the target's with the event's after it

@@ -30,7 +30,10 @@ fn the_secret_of_whoever_sends_to_the_url_is_printed_alone() {
 #[test]
 fn what_is_missing_is_said() {
     let server = ServerProcess::start();
-    print(&server, "c_0123456789").refused(1, "there is no inbox c_0123456789");
+    // One that the server made may begin with a dash.
+    for token in ["c_0123456789", "-D9abc", "--b_c"] {
+        print(&server, token).refused(1, &format!("there is no inbox {token}"));
+    }
     let arguments = ["listen", "--print-secret"];
     Ran::of(&mut command(&server, &arguments)).refused(2, "needs --token");
     let arguments = ["listen", "--print-secret", TOKEN, "c_0123456789"];
