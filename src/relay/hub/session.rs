@@ -336,6 +336,7 @@ impl Session {
         tokio::select! {
             biased;
             sent = sending => sent.and_then(Result::ok).ok_or(End::Gone),
+            ending = place.listening.ended() => Err(end_of(ending)),
             // The server does not wait for one that does not read.
             () = told(&mut stopping) => Err(STOPS),
         }
