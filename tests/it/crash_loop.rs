@@ -47,11 +47,6 @@ const RETRIES: [&str; 3] = ["20ms", "50ms", "100ms"];
 /// Faults that are printed.
 const FAULTS_SHOWN: usize = 30;
 
-/// Starts of a series that may take longer than [`ready_max`]: the machine has
-/// other tests to run, and stands still at times. A start that got slower is
-/// slow each time.
-const SLOW_STARTS_MAX: usize = 2;
-
 /// How long a start may take after a crash.
 fn ready_max() -> Duration {
     let optimised = executable()
@@ -157,8 +152,6 @@ struct Series {
     outbox: Outbox,
     runs: Vec<Run>,
     faults: Vec<String>,
-    /// Starts that took too long.
-    slow_starts: Vec<Duration>,
     figures: Figures,
 }
 
@@ -189,7 +182,6 @@ impl Series {
             ledger: Ledger::default(),
             runs: Vec::new(),
             faults: Vec::new(),
-            slow_starts: Vec::new(),
             figures: Figures::default(),
         };
         // A store that is half made must not be in the way.
@@ -269,7 +261,8 @@ impl Series {
         self.server.restart();
         let took = start.elapsed();
         if took > ready_max() {
-            self.slow_starts.push(took);
+            self.faults
+                .push(format!("it was ready only after {took:?}"));
         }
         self.figures.ready_max = self.figures.ready_max.max(took);
     }
@@ -360,10 +353,6 @@ impl Series {
         // Once more down and up, so that what is compared was read from the disk.
         self.finish(Ending::Stopped);
         self.start();
-        if self.slow_starts.len() > SLOW_STARTS_MAX {
-            let slow = format!("starts took too long: {:?}", self.slow_starts);
-            self.faults.push(slow);
-        }
         if self.server.output().contains("panicked") {
             self.faults.push("the server panicked".to_owned());
         }
